@@ -1,0 +1,245 @@
+//! The arguments of a call on their way in, unmarshalled one by one in the order of declaration.
+
+use serde::Deserialize;
+
+use super::reader::Reader;
+use super::{Fault, Guard};
+use crate::error::{Code, Error, Executed};
+
+/// The arguments of a request, still marshalled; [`next`](Self::next) unmarshals them in order.
+///
+/// `&str` and `&[u8]` are borrowed from the request in place. Together with the last declared argument, what
+/// follows it is checked: surplus arguments, which a newer caller may send, must be well-formed and are skipped.
+///
+/// Every error has the code [`Code::InvalidArgument`] and [`Executed::No`], and names the argument, what was
+/// expected and what came.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    reader: Reader<'a>,
+    /// The declared arguments' names.
+    names: &'static [&'static str],
+    /// How many of the declared ones were asked for.
+    taken: usize,
+    /// How many elements of the array are left.
+    left: usize,
+}
+
+impl<'a> Arguments<'a> {
+    /// The arguments in `params`, a MessagePack array, for a method that declares `names`.
+    ///
+    /// # Errors
+    /// If `params` is not an array; and if nothing is declared, what [`next`](Self::next) would find after the
+    /// last argument.
+    pub(crate) fn new(params: &'a [u8], names: &'static [&'static str], guard: Guard) -> Result<Self, Error> {
+        let mut reader = Reader::new(params, guard);
+        let left = reader.array().map_err(|fault| invalid(format!("the arguments: {fault}")))?;
+        let mut arguments = Arguments { reader, names, taken: 0, left };
+        if names.is_empty() {
+            arguments.end()?;
+        }
+        Ok(arguments)
+    }
+
+    /// The next argument.
+    ///
+    /// # Errors
+    /// If it is missing, or not a `T`; for the last declared argument also if what follows is not well-formed.
+    #[inline]
+    pub fn next<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
+        let value = if self.left > 0 { self.unmarshal()? } else { return Err(self.missing()) };
+        self.advance()?;
+        Ok(value)
+    }
+
+    /// The next argument, or its type's default if the caller sent fewer.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), except that a missing argument is none.
+    #[inline]
+    pub fn next_or_default<T: Deserialize<'a> + Default>(&mut self) -> Result<T, Error> {
+        let value = if self.left > 0 { self.unmarshal()? } else { T::default() };
+        self.advance()?;
+        Ok(value)
+    }
+
+    #[inline]
+    fn unmarshal<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
+        self.left -= 1;
+        self.reader.value().map_err(|fault| self.wrong(fault))
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<(), Error> {
+        self.taken += 1;
+        if self.taken == self.names.len() { self.end() } else { Ok(()) }
+    }
+
+    /// Checks what follows the last declared argument.
+    #[inline]
+    fn end(&mut self) -> Result<(), Error> {
+        while self.left > 0 {
+            self.left -= 1;
+            self.reader.skip().map_err(|fault| invalid(format!("a surplus argument: {fault}")))?;
+        }
+        self.reader.end().map_err(|fault| invalid(format!("the arguments: {fault}")))
+    }
+
+    #[cold]
+    fn wrong(&self, fault: Fault) -> Error {
+        invalid(format!("{}{fault}", self.place()))
+    }
+
+    #[cold]
+    fn missing(&self) -> Error {
+        let place = self.place();
+        invalid(format!("{} is missing", place.trim_end_matches(": ")))
+    }
+
+    fn place(&self) -> String {
+        let name = self.names.get(self.taken).copied().unwrap_or("?");
+        format!("argument `{name}` ({} of {}): ", self.taken + 1, self.names.len())
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(Code::InvalidArgument, message).with_executed(Executed::No)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::super::argument_list::sealed::Marshal;
+    use super::super::{Payload, Shape};
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Point {
+        x: i32,
+        y: i32,
+    }
+
+    fn params(list: impl Marshal) -> Payload {
+        list.marshal(Shape::Named).unwrap()
+    }
+
+    fn arguments<'a>(params: &'a [u8], names: &'static [&'static str]) -> Result<Arguments<'a>, Error> {
+        Arguments::new(params, names, Guard::default())
+    }
+
+    /// What the last of two arguments, an `i64`, is refused with.
+    fn refusal(params: &[u8]) -> String {
+        let mut arguments = arguments(params, &["a", "b"]).unwrap();
+        assert_eq!(arguments.next::<i64>().unwrap(), 1);
+        let error = arguments.next::<i64>().unwrap_err();
+        assert_eq!((error.code(), error.executed()), (Code::InvalidArgument, Executed::No));
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn arguments_arrive_in_order_and_borrow() {
+        let params = params((1i64, "two", &b"three"[..], vec![Point { x: 4, y: -5 }]));
+        let mut arguments = arguments(&params, &["a", "b", "c", "d"]).unwrap();
+        assert_eq!(arguments.next::<i64>().unwrap(), 1);
+        let text: &str = arguments.next().unwrap();
+        let bytes: &[u8] = arguments.next().unwrap();
+        assert_eq!((text, bytes), ("two", &b"three"[..]));
+        assert!(params.as_slice().as_ptr_range().contains(&text.as_ptr()));
+        assert_eq!(arguments.next::<Vec<Point>>().unwrap(), [Point { x: 4, y: -5 }]);
+    }
+
+    #[test]
+    fn no_arguments_are_an_empty_array() {
+        assert_eq!(params(()).as_slice(), [0x90]);
+        assert!(arguments(&[0x90], &[]).is_ok());
+        // What a newer caller sends beyond is checked at once, since nothing will be asked for.
+        assert!(arguments(&[0x91, 0x01], &[]).is_ok());
+        assert!(arguments(&[0x91, 0xc1], &[]).is_err());
+        assert!(arguments(&[0x90, 0x01], &[]).is_err());
+        assert_eq!(params(((),)).as_slice(), [0x91, 0xc0]);
+        assert_eq!(params((7,)).as_slice(), [0x91, 7]);
+    }
+
+    #[test]
+    fn params_must_be_an_array() {
+        for wrong in [&[0xc0][..], &[0x80], &[0x01], &[0xa1, b'x'], &[]] {
+            let error = arguments(wrong, &["a"]).unwrap_err();
+            assert_eq!((error.code(), error.executed()), (Code::InvalidArgument, Executed::No));
+        }
+    }
+
+    #[test]
+    fn case_39_a_trailing_byte_is_refused() {
+        assert_eq!(refusal(&[0x92, 1, 2, 0]), "the arguments: unexpected bytes after the end: 1");
+    }
+
+    #[test]
+    fn case_42_an_integer_out_of_range_is_refused() {
+        let message = refusal(&[0x92, 1, 0xcf, 255, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(message, "argument `b` (2 of 2): expected i64, got the integer 18446744073709551615");
+    }
+
+    #[test]
+    fn case_44_a_missing_argument_is_refused_by_name() {
+        assert_eq!(refusal(&[0x91, 1]), "argument `b` (2 of 2) is missing");
+    }
+
+    #[test]
+    fn case_44_surplus_arguments_are_checked_and_ignored() {
+        let mut read = arguments(&[0x94, 1, 0x81, 0xa1, b'x', 0x92, 2, 3, 0xc0, 4], &["a"]).unwrap();
+        assert_eq!(read.next::<i64>().unwrap(), 1);
+        for wrong in [&[0x92, 1][..], &[0x92, 1, 0xc1], &[0x92, 1, 0xa1, 0xff], &[0x92, 1, 0x91]] {
+            let read = arguments(wrong, &["a"]).and_then(|mut read| read.next::<i64>());
+            assert!(read.is_err(), "{wrong:?}");
+        }
+        let mut deep = vec![0x92, 1];
+        deep.extend([0x91; 100_000]);
+        let error = arguments(&deep, &["a"]).unwrap().next::<i64>().unwrap_err();
+        assert_eq!(error.message(), "a surplus argument: the value is nested too deeply");
+    }
+
+    #[test]
+    fn case_44_a_missing_argument_may_have_a_default() {
+        let mut read = arguments(&[0x91, 1], &["a", "b", "c"]).unwrap();
+        assert_eq!(read.next::<i64>().unwrap(), 1);
+        assert_eq!(read.next_or_default::<String>().unwrap(), "");
+        assert_eq!(read.next_or_default::<Option<u8>>().unwrap(), None);
+        let mut read = arguments(&[0x91, 0xc3], &["a"]).unwrap();
+        assert!(read.next_or_default::<u8>().is_err(), "what is there must be right");
+    }
+
+    #[test]
+    fn case_47_what_is_wrong_is_said_with_its_place() {
+        assert_eq!(
+            refusal(&[0x92, 1, 0xa1, b'x']),
+            "argument `b` (2 of 2): expected i64, got the string \"x\""
+        );
+        assert_eq!(refusal(&[0x92, 1, 0xc1]), "argument `b` (2 of 2): byte 0xc1 is not MessagePack");
+        let list = params((BTreeMap::from([("points", [(1, "x")])]),));
+        let error =
+            arguments(&list, &["map"]).unwrap().next::<BTreeMap<String, Vec<(i32, i32)>>>().unwrap_err();
+        assert_eq!(
+            error.message(),
+            "argument `map` (1 of 1): at `points[0][1]`: expected i32, got the string \"x\""
+        );
+    }
+
+    #[test]
+    fn sixteen_arguments_fit() {
+        let list = params((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+        let names = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
+        let mut arguments = arguments(&list, names).unwrap();
+        for expected in 0..16 {
+            assert_eq!(arguments.next::<u8>().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn arguments_may_cross_threads_and_are_small() {
+        fn is_send<T: Send>() {}
+        is_send::<Arguments<'_>>();
+        assert!(size_of::<Arguments<'_>>() <= 80, "{}", size_of::<Arguments<'_>>());
+    }
+}

@@ -1,0 +1,47 @@
+//! What unmarshalling may cost: the limits, not their enforcement, which is the reader's.
+
+/// Bounds what a peer's bytes may make this process do: how deep they nest, how much memory they fill.
+///
+/// A check of lengths is not enough. A megabyte of empty maps is well-formed, and becomes hundreds of megabytes
+/// when each of them is a large struct made of defaults; ten kilobytes of nested enums overflow a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guard {
+    depth: u32,
+    budget: usize,
+}
+
+impl Default for Guard {
+    /// 64 levels, and 16 MiB above the message's own size.
+    fn default() -> Self {
+        Guard { depth: 64, budget: 16 * 1024 * 1024 }
+    }
+}
+
+impl Guard {
+    /// How deep values may nest; every array, map, enum, option and newtype is a level.
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// How many bytes the elements of collections and what is boxed may take beyond the message's own size.
+    ///
+    /// Charged by the size of the Rust types that are built, for all elements that a collection declares, before
+    /// the first of them is. The contents of strings and binaries are not charged: they are part of the message.
+    pub(crate) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// The same guard with another [`depth`](Self::depth).
+    #[must_use]
+    pub(crate) fn with_depth(mut self, depth: u32) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// The same guard with another [`budget`](Self::budget).
+    #[must_use]
+    pub(crate) fn with_budget(mut self, budget: usize) -> Self {
+        self.budget = budget;
+        self
+    }
+}

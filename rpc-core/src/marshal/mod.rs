@@ -1,0 +1,63 @@
+//! Values and MessagePack: what a call carries, marshalled and unmarshalled.
+//!
+//! Owns [`Payload`] (a marshalled value), [`ArgumentList`] and [`Arguments`] (the two ends of a call's arguments),
+//! [`unmarshal`] for whole values, the [`Guard`] that bounds what a peer's bytes may cost, and [`Timestamp`].
+//! It does not know messages: where in a frame a payload stands is the business of [`crate::message`].
+//!
+//! Values are written by rmp-serde, and this module is the only place that names it. They are read by a
+//! deserializer of our own ([`Reader`]), because a guard around rmp-serde's cannot hold: it tells nobody how many
+//! bytes it has left, so that neither a declared length nor trailing bytes can be checked, and it counts depth in
+//! arrays and maps only, while enums, options and newtypes recurse uncounted.
+
+mod access;
+mod argument_list;
+mod arguments;
+mod deserializer;
+mod fault;
+mod guard;
+mod payload;
+mod reader;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use self::argument_list::ArgumentList;
+pub use self::arguments::Arguments;
+pub(crate) use self::fault::Fault;
+pub(crate) use self::guard::Guard;
+pub use self::payload::Payload;
+use self::reader::Reader;
+
+/// How structs are marshalled. Both shapes are understood when unmarshalling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// As maps by field name: fields can be added, and other languages see names.
+    #[default]
+    Named,
+    /// As arrays in the order of declaration: smaller and faster, for `#[service(compact)]`.
+    Positional,
+}
+
+/// What a service trait's type parameters must be: values that can be sent, received and kept by either side.
+///
+/// Implemented for every such type; there is nothing to implement by hand.
+pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
+
+/// Unmarshals one whole value within the default [`Guard`]; bytes that follow it are an error.
+///
+/// # Errors
+/// The [`Fault`] says what was expected where, and what came. Which code that is, and whether the call ran, is
+/// for the caller to say.
+pub(crate) fn unmarshal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
+    unmarshal_within(bytes, Guard::default())
+}
+
+/// Like [`unmarshal`], within another [`Guard`].
+pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
+    let mut reader = Reader::new(bytes, guard);
+    let value = reader.value()?;
+    reader.end()?;
+    Ok(value)
+}

@@ -1,0 +1,254 @@
+//! Bytes, read value by value within a [`Guard`]: the lowest layer of unmarshalling, which knows MessagePack and
+//! not serde.
+//!
+//! Source: <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Fault, Guard};
+
+/// What is left of some bytes, and of the depth and memory that their values may take.
+pub(super) struct Reader<'de> {
+    rest: &'de [u8],
+    /// How many more levels may be entered.
+    depth: u32,
+    /// How many more bytes of memory may be filled.
+    budget: usize,
+    /// How large the place is that was charged for the value which is read next; see [`Reader::charge_own`].
+    pub(super) room: usize,
+}
+
+/// A value's beginning; for all but arrays and maps also its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Head<'de> {
+    Nil,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    F32(f32),
+    F64(f64),
+    Str(&'de [u8]),
+    Bin(&'de [u8]),
+    /// An array of so many elements, which fit into what is left.
+    Array(usize),
+    /// A map of so many entries, which fit into what is left.
+    Map(usize),
+    Ext(i8, &'de [u8]),
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
+        let budget = guard.budget().saturating_add(bytes.len());
+        Reader { rest: bytes, depth: guard.depth(), budget, room: 0 }
+    }
+
+    /// Unmarshals the next value.
+    #[inline]
+    pub(super) fn value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
+        self.room = size_of::<T>();
+        T::deserialize(self)
+    }
+
+    /// The length of the array that comes next, for a caller who will read its elements.
+    #[inline]
+    pub(super) fn array(&mut self) -> Result<usize, Fault> {
+        match self.head()? {
+            Head::Array(len) => Ok(len),
+            _ => Err(Fault::new("expected an array, got something else")),
+        }
+    }
+
+    /// Checks that nothing is left.
+    #[inline]
+    pub(super) fn end(&self) -> Result<(), Fault> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(Fault::new(format!("unexpected bytes after the end: {left}"))),
+        }
+    }
+
+    /// Runs `inside` one level deeper.
+    #[inline]
+    pub(super) fn nested<T>(
+        &mut self,
+        inside: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Some(depth) = self.depth.checked_sub(1) else {
+            return Err(Fault::too_deep());
+        };
+        self.depth = depth;
+        let result = inside(self);
+        self.depth += 1;
+        result
+    }
+
+    /// Charges memory that is about to be filled.
+    #[inline]
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.budget = self.budget.checked_sub(bytes).ok_or_else(Fault::over_budget)?;
+        Ok(())
+    }
+
+    /// Charges a value of type `T` for what it takes beyond the place that its parent has for it: then it can
+    /// only live in an allocation of its own, as what is in a `Box` does.
+    #[inline]
+    pub(super) fn charge_own<T>(&mut self) -> Result<(), Fault> {
+        if size_of::<T>() > self.room { self.charge(size_of::<T>() - self.room) } else { Ok(()) }
+    }
+
+    /// How many elements a collection may be told to expect: never more than follow, and few enough that room
+    /// for them is cheap whatever they are. A longer collection grows as its elements arrive.
+    #[inline]
+    pub(super) fn size_hint(left: usize) -> Option<usize> {
+        const AT_MOST: usize = 4_096;
+        Some(left.min(AT_MOST))
+    }
+
+    /// What is left to read.
+    #[inline]
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.rest
+    }
+
+    /// The first byte of the value that comes next.
+    #[inline]
+    pub(super) fn peek(&self) -> Result<u8, Fault> {
+        self.rest.first().copied().ok_or_else(Fault::cut_short)
+    }
+
+    /// Passes over the byte that [`peek`](Self::peek) gave.
+    #[inline]
+    pub(super) fn step(&mut self) {
+        self.rest = self.rest.get(1..).unwrap_or_default();
+    }
+
+    /// Reads the beginning of the next value.
+    pub(super) fn head(&mut self) -> Result<Head<'de>, Fault> {
+        let marker = self.peek()?;
+        self.step();
+        Ok(match marker {
+            0x00..=0x7f => Head::Unsigned(marker.into()),
+            0x80..=0x8f => return self.map_head(usize::from(marker & 0x0f)),
+            0x90..=0x9f => return self.array_head(usize::from(marker & 0x0f)),
+            0xa0..=0xbf => Head::Str(self.take(usize::from(marker & 0x1f))?),
+            0xc0 => Head::Nil,
+            0xc1 => return Err(Fault::new("byte 0xc1 is not MessagePack")),
+            0xc2 => Head::Bool(false),
+            0xc3 => Head::Bool(true),
+            0xc4..=0xc6 => {
+                let len = self.length(marker - 0xc4)?;
+                Head::Bin(self.take(len)?)
+            }
+            0xc7..=0xc9 => {
+                let len = self.length(marker - 0xc7)?;
+                return self.ext_head(len);
+            }
+            0xca => Head::F32(f32::from_be_bytes(self.chunk()?)),
+            0xcb => Head::F64(f64::from_be_bytes(self.chunk()?)),
+            0xcc => Head::Unsigned(u8::from_be_bytes(self.chunk()?).into()),
+            0xcd => Head::Unsigned(u16::from_be_bytes(self.chunk()?).into()),
+            0xce => Head::Unsigned(u32::from_be_bytes(self.chunk()?).into()),
+            0xcf => Head::Unsigned(u64::from_be_bytes(self.chunk()?)),
+            0xd0 => Head::Signed(i8::from_be_bytes(self.chunk()?).into()),
+            0xd1 => Head::Signed(i16::from_be_bytes(self.chunk()?).into()),
+            0xd2 => Head::Signed(i32::from_be_bytes(self.chunk()?).into()),
+            0xd3 => Head::Signed(i64::from_be_bytes(self.chunk()?)),
+            0xd4..=0xd8 => return self.ext_head(1 << (marker - 0xd4)),
+            0xd9..=0xdb => {
+                let len = self.length(marker - 0xd9)?;
+                Head::Str(self.take(len)?)
+            }
+            0xdc..=0xdd => {
+                let len = self.length(marker - 0xdc + 1)?;
+                return self.array_head(len);
+            }
+            0xde..=0xdf => {
+                let len = self.length(marker - 0xde + 1)?;
+                return self.map_head(len);
+            }
+            0xe0..=0xff => Head::Signed(i64::from(marker as i8)),
+        })
+    }
+
+    /// Passes over the next value, well-formed and within the depth, without building anything.
+    pub(super) fn skip(&mut self) -> Result<(), Fault> {
+        let values = match self.head()? {
+            Head::Array(len) => len,
+            Head::Map(len) => 2 * len,
+            Head::Str(bytes) => return text(bytes).map(drop),
+            _ => return Ok(()),
+        };
+        self.nested(|reader| {
+            for _ in 0..values {
+                reader.skip()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn array_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
+        // An element takes at least a byte.
+        if len > self.rest.len() {
+            return Err(Fault::too_long(len, "elements", self.rest.len()));
+        }
+        Ok(Head::Array(len))
+    }
+
+    fn map_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
+        // An entry takes at least a byte for its key and one for its value.
+        if len > self.rest.len() / 2 {
+            return Err(Fault::too_long(len, "entries", self.rest.len()));
+        }
+        Ok(Head::Map(len))
+    }
+
+    fn ext_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
+        let [tag] = self.chunk()?;
+        Ok(Head::Ext(tag as i8, self.take(len)?))
+    }
+
+    /// A length of 1, 2 or 4 bytes: as many as 2 to the power of `width`.
+    #[inline]
+    fn length(&mut self, width: u8) -> Result<usize, Fault> {
+        Ok(match width {
+            0 => u8::from_be_bytes(self.chunk()?).into(),
+            1 => u16::from_be_bytes(self.chunk()?).into(),
+            // Where a usize is smaller than 32 bits, such a length is more than memory holds anyway.
+            _ => usize::try_from(u32::from_be_bytes(self.chunk()?)).unwrap_or(usize::MAX),
+        })
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
+            return Err(Fault::too_long(len, "bytes", self.rest.len()));
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (chunk, rest) = self.rest.split_first_chunk().ok_or_else(Fault::cut_short)?;
+        self.rest = rest;
+        Ok(*chunk)
+    }
+}
+
+/// The text in the bytes of a string.
+#[inline]
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        Fault::new(format!("a string is not UTF-8 from its byte {} on", error.valid_up_to()))
+    })
+}
+
+/// Shows no contents.
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("rest", &self.rest.len()).finish_non_exhaustive()
+    }
+}
