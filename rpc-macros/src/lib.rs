@@ -1,0 +1,80 @@
+//! `#[service]`: a trait becomes a client stub and a server dispatcher.
+//!
+//! The road of a trait through this crate is one function, `pipeline`:
+//!
+//! ```text
+//! tokens -- parse --> syntax -- model --> Service -- check --> Service -- expand --> tokens
+//!               \----------------\-----------------\--> Report: all mistakes, each at its token
+//! ```
+//!
+//! `parse` knows tokens, `model` knows what Rust lets one write and what a service means by it, `check` knows
+//! the rules between the parts of a service, and `expand` knows how generated code reads. Only a service without
+//! mistakes is expanded, so that `expand` cannot fail. What the generated code means is not known here: this
+//! crate names the runtime's items (`::rpc::...`) and depends on none of its crates.
+#![forbid(unsafe_code)]
+
+mod check;
+mod expand;
+mod keys;
+mod model;
+mod parse;
+mod report;
+
+use proc_macro2::TokenStream;
+use report::Report;
+
+/// Turns a trait into a service: the trait to implement, a client stub and a server dispatcher.
+///
+/// ```ignore
+/// #[rpc::service]
+/// pub trait Calculator {
+///     /// The sum of two integers.
+///     async fn add(&self, a: i64, b: i64) -> i64;
+///     /// Fails as its own type.
+///     #[rpc(idempotent)]
+///     async fn divide(&self, dividend: i64, divisor: i64) -> Result<i64, MathError>;
+/// }
+/// ```
+///
+/// gives, beside the trait, `CalculatorClient`, whose methods return a `Call` to await, and
+/// `CalculatorServer`, which serves any `Calculator`. An impl of the trait is an ordinary impl with `async fn`s.
+///
+/// # Options of the service
+///
+/// | `#[service(...)]` | |
+/// |---|---|
+/// | `name = "..."` | the service's name on the wire, in place of the trait's; `""` gives bare method names |
+/// | `crate = path` | where the `rpc` crate is found, when it is not `::rpc` |
+/// | `compact` | structs travel as arrays, without the names of their fields |
+///
+/// # Options of a method
+///
+/// | `#[rpc(...)]` | |
+/// |---|---|
+/// | `idempotent` | running it twice does no harm: a call may be repeated when its outcome is unknown |
+/// | `oneway` | no reply is sent or awaited |
+/// | `no_cancel` | a handler that was started runs to its end, even if the caller is gone |
+/// | `name = "..."` | the method's name on the wire |
+/// | `alias = "..."` | another name it answers to; repeatable |
+/// | `default` | on a trailing argument: a caller that does not send it means `Default::default()` |
+///
+/// Every accepted and refused form is listed in `docs/service.md` of the repository.
+#[proc_macro_attribute]
+pub fn service(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    pipeline(options.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// parse -> model -> check -> expand: see the crate's documentation.
+fn pipeline(options: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    let mut report = Report::default();
+    let options = parse::options(options, &mut report);
+    let service = parse::item(item, &mut report).map(|item| model::service(options, item, &mut report));
+    if let Some(service) = &service {
+        check::service(service, &mut report);
+    }
+    report.finish()?;
+    Ok(service.iter().map(expand::service).collect())
+}
+
+#[cfg(test)]
+mod tests;

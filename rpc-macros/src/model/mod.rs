@@ -1,0 +1,109 @@
+//! Syntax to meaning: what a service is, once the spelling of its trait is forgotten.
+//!
+//! What the model cannot hold is reported where it is met; the part concerned is then filled in as well as can
+//! be, so that the checks after it still see every method and argument.
+
+mod argument;
+mod attributes;
+mod method;
+mod service;
+mod types;
+
+pub(crate) use self::attributes::Attributes;
+pub(crate) use self::service::{is_self, service};
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
+use syn::{Block, Generics, LitStr, Path, Token, Type, TypeParamBound, Visibility};
+
+/// A trait that is served.
+pub(crate) struct Service {
+    /// Where the runtime is found: `::rpc`, or what `#[service(crate = ...)]` says.
+    pub(crate) krate: Path,
+    pub(crate) attributes: Attributes,
+    pub(crate) visibility: Visibility,
+    pub(crate) ident: Ident,
+    /// The trait's name on the wire; empty gives bare method names.
+    pub(crate) name: String,
+    /// Whether structs travel without the names of their fields.
+    pub(crate) compact: bool,
+    /// As written: the bounds that all values need are added when the code is generated.
+    pub(crate) generics: Generics,
+    pub(crate) supertraits: Punctuated<TypeParamBound, Token![+]>,
+    pub(crate) methods: Vec<Method>,
+    /// Names for the type parameters that generated code adds: no name in the trait is one of them.
+    pub(crate) fresh: Fresh,
+}
+
+/// Names of type parameters that appear nowhere in the trait.
+pub(crate) struct Fresh {
+    pub(crate) handler: Ident,
+    pub(crate) via: Ident,
+}
+
+/// One `async fn` of the trait.
+pub(crate) struct Method {
+    pub(crate) attributes: Attributes,
+    pub(crate) ident: Ident,
+    /// The `async` token: what is said about the method's future points there.
+    pub(crate) asyncness: Token![async],
+    /// The `self` of `&self`: the body's own `self` is this one.
+    pub(crate) receiver: Token![self],
+    pub(crate) options: MethodOptions,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) outcome: Outcome,
+    pub(crate) body: Option<Block>,
+}
+
+/// What `#[rpc(...)]` on a method says, each with the token that says it.
+#[derive(Default)]
+pub(crate) struct MethodOptions {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) oneway: Option<Ident>,
+    pub(crate) idempotent: Option<Ident>,
+    pub(crate) no_cancel: Option<Ident>,
+}
+
+/// One argument of a method.
+pub(crate) struct Argument {
+    pub(crate) attributes: Attributes,
+    pub(crate) ident: Ident,
+    /// As written.
+    pub(crate) ty: Type,
+    pub(crate) passing: Passing,
+    /// `#[rpc(default)]`: may be missing in what a caller sends.
+    pub(crate) default: Option<Ident>,
+}
+
+/// How an argument that was decoded reaches the handler.
+pub(crate) enum Passing {
+    /// As it is decoded. `&str` and `&[u8]` are of this kind: they are decoded in place.
+    Decoded,
+    /// `&T`: the `T` is decoded, and lent for the time of the call.
+    Lent(Type),
+    /// `&[T]`: a vector of `T` is decoded, and lent for the time of the call.
+    LentSlice(Type),
+}
+
+/// What a method gives back.
+pub(crate) enum Outcome {
+    Nothing,
+    Value(Type),
+    /// `written` is the whole type, by whatever path its author calls `Result`.
+    Result {
+        written: Type,
+        value: Type,
+        error: Type,
+    },
+}
+
+impl Method {
+    /// The method's name on the wire, within its service.
+    pub(crate) fn name(&self) -> LitStr {
+        self.options.name.clone().unwrap_or_else(|| {
+            LitStr::new(&self.ident.unraw().to_string(), self.ident.span())
+        })
+    }
+}
