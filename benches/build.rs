@@ -1,0 +1,35 @@
+//! Generates tonic's service from a description in Rust, so that no `protoc` is needed, and notes the compiler.
+
+use std::{env, process::Command};
+use tonic_build::manual::{Builder, Method, Service};
+
+fn main() {
+    let method = |name: &str, route: &str, message: &str| {
+        Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(format!("super::{message}Request"))
+            .output_type(format!("super::{message}Reply"))
+            .codec_path("tonic_prost::ProstCodec")
+            .build()
+    };
+    let service = Service::builder()
+        .package("bench")
+        .name("Arithmetic")
+        .method(method("add", "Add", "Add"))
+        .method(method("echo", "Echo", "Echo"))
+        .build();
+    Builder::new().compile(&[service]);
+
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-env=RUSTC_VERSION={}", compiler_version());
+}
+
+fn compiler_version() -> String {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let output = Command::new(rustc).arg("--version").output();
+    output.map_or_else(
+        |_| "rustc".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}

@@ -1,0 +1,113 @@
+//! The course of a comparison: rounds, in each round workloads, in each workload all contenders in turn.
+
+use crate::{
+    contender::{Name, Result},
+    measure::{Disturbance, Machine, Outcome, raise_descriptor_limit},
+    options::Options,
+    peer::Pair,
+    workload::Workload,
+};
+use std::time::Duration;
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub struct Findings {
+    /// One list a round, in the order of measuring.
+    pub rounds: Vec<Vec<Cell>>,
+    /// Nanoseconds of a call in process, one a round.
+    pub in_process: Vec<f64>,
+    /// Growth of the server's memory for each idle connection, in bytes.
+    pub idle: Vec<(Name, f64)>,
+    /// How many connections were idle.
+    pub idle_connections: usize,
+}
+
+/// One contender at one workload in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// What was done.
+    pub workload: &'static str,
+    /// By whom.
+    pub contender: Name,
+    /// What the client found.
+    pub outcome: Outcome,
+    /// The server's CPU time for it.
+    pub server_cpu: Duration,
+    /// What else went on meanwhile.
+    pub disturbance: Disturbance,
+}
+
+/// Measures everything that `options` ask for.
+pub fn compare(options: &Options) -> Result<Findings> {
+    let mut findings =
+        Findings { rounds: Vec::new(), in_process: Vec::new(), idle: Vec::new(), idle_connections: 0 };
+    for round in 0..options.rounds {
+        eprintln!("round {} of {}", round + 1, options.rounds);
+        if !options.workloads.is_empty() {
+            findings.rounds.push(measure_round(options, round)?);
+        }
+        #[cfg(feature = "ours")]
+        if options.in_process {
+            findings.in_process.push(measure_in_process(options)?);
+        }
+    }
+    if options.idle_connections > 0 {
+        // Some descriptors are needed for other things, and a server has one for each connection.
+        let possible = raise_descriptor_limit()?.saturating_sub(100);
+        findings.idle_connections = options.idle_connections.min(usize::try_from(possible)?);
+        for &contender in &options.contenders {
+            eprintln!("{} idle connections of {contender}", findings.idle_connections);
+            findings.idle.push((contender, measure_idle(contender, options, findings.idle_connections)?));
+        }
+    }
+    Ok(findings)
+}
+
+/// New processes in every round, so that where the kernel happened to put them averages out as well.
+fn measure_round(options: &Options, round: usize) -> Result<Vec<Cell>> {
+    let mut contenders = Vec::new();
+    for &name in &options.contenders {
+        contenders.push((name, Pair::start(name, options.flavour)?));
+    }
+    let mut cells = Vec::new();
+    for (turn, workload) in options.workloads.iter().enumerate() {
+        // Whoever went first last time goes last now, so that nobody always follows the same one.
+        let first = (round + turn) % contenders.len();
+        let (last, earlier) = contenders.split_at_mut(first);
+        for (name, pair) in earlier.iter_mut().chain(last) {
+            let cell = measure_cell(workload, *name, pair, options)
+                .map_err(|error| format!("{name} at {}: {error}", workload.name))?;
+            cells.push(cell);
+        }
+    }
+    Ok(cells)
+}
+
+fn measure_cell(workload: &Workload, contender: Name, pair: &mut Pair, options: &Options) -> Result<Cell> {
+    pair.ask_client(&format!("open {}", workload.name))?;
+    pair.ask_client(&format!("run {}", options.warm_up.as_millis()))?;
+    let (machine, cpu) = (Machine::now()?, pair.server_cpu()?);
+    let outcome: Outcome = pair.ask_client(&format!("run {}", options.measured.as_millis()))?.parse()?;
+    let server_cpu = pair.server_cpu()? - cpu;
+    let disturbance = machine.disturbance_until(Machine::now()?, server_cpu + outcome.cpu);
+    pair.ask_client("close")?;
+    Ok(Cell { workload: workload.name, contender, outcome, server_cpu, disturbance })
+}
+
+#[cfg(feature = "ours")]
+fn measure_in_process(options: &Options) -> Result<f64> {
+    use crate::{options::Flavour, peer::Peer};
+    let milliseconds = options.measured.as_millis().to_string();
+    let mut process = Peer::start(&["in-process", "--millis", &milliseconds], Flavour::CurrentThread)?;
+    Ok(process.listen()?.parse()?)
+}
+
+fn measure_idle(contender: Name, options: &Options, connections: usize) -> Result<f64> {
+    let mut pair = Pair::start(contender, options.flavour)?;
+    // The first connection also fills what the server has once, whatever the number of connections.
+    pair.ask_client("idle 1")?;
+    let before = pair.server_memory()?;
+    pair.ask_client(&format!("idle {}", connections - 1))?;
+    let growth = pair.server_memory()?.saturating_sub(before);
+    Ok(growth as f64 / (connections - 1) as f64)
+}

@@ -1,0 +1,61 @@
+//! This framework over TCP with its defaults, all of its semantics switched on.
+
+use super::{Client, Contender, Result};
+use bytes::Bytes;
+use rpc::{Server, service};
+use std::net::SocketAddr;
+
+/// This framework.
+#[derive(Debug)]
+pub struct Rpc;
+
+/// The measured service.
+#[service]
+pub trait Arithmetic {
+    /// The sum of two integers, wrapping around.
+    async fn add(&self, a: i64, b: i64) -> i64;
+    /// The payload as it came.
+    async fn echo(&self, payload: Bytes) -> Bytes;
+}
+
+impl Contender for Rpc {
+    type Client = ArithmeticClient;
+
+    async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<()> {
+        let bound = Server::new().add(ArithmeticServer::new(Wrapping)).bind("tcp://127.0.0.1:0").await?;
+        announce(bound.local_addr());
+        bound.serve().await?;
+        Ok(())
+    }
+
+    async fn connect(to: SocketAddr) -> Result<ArithmeticClient> {
+        Ok(ArithmeticClient::connect(format!("tcp://{to}")).await?)
+    }
+}
+
+/// A client whose calls are marshalled but cross no socket.
+pub fn in_process() -> ArithmeticClient {
+    ArithmeticClient::in_process(ArithmeticServer::new(Wrapping))
+}
+
+impl Client for ArithmeticClient {
+    async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
+        Ok(ArithmeticClient::add(self, a, b).await?)
+    }
+
+    async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
+        Ok(ArithmeticClient::echo(self, payload).await?)
+    }
+}
+
+struct Wrapping;
+
+impl Arithmetic for Wrapping {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a.wrapping_add(b)
+    }
+
+    async fn echo(&self, payload: Bytes) -> Bytes {
+        payload
+    }
+}

@@ -1,0 +1,92 @@
+//! A measured process as the one that orchestrates sees it.
+
+use crate::{
+    contender::{Name, Result},
+    options::Flavour,
+};
+use std::{
+    env,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+/// A process of this program in another role; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    role: String,
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts this program with the words of a subcommand.
+    pub fn start(words: &[&str], flavour: Flavour) -> Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if flavour == Flavour::CurrentThread {
+            command.arg("--current-thread");
+        }
+        let mut process = command.spawn()?;
+        let questions = process.stdin.take().ok_or("a process without standard input")?;
+        let answers = BufReader::new(process.stdout.take().ok_or("a process without standard output")?);
+        Ok(Self { role: words.join(" "), process, questions, answers })
+    }
+
+    /// Sends a line and waits for the line that answers it.
+    pub fn ask(&mut self, question: &str) -> Result<String> {
+        writeln!(self.questions, "{question}")?;
+        self.listen()
+    }
+
+    /// Waits for a line.
+    pub fn listen(&mut self) -> Result<String> {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        match answer.trim_end() {
+            "" => Err(format!("`{}` ended without an answer", self.role).into()),
+            answer => Ok(answer.to_owned()),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Either fails only if the process has ended by itself, and then there is nothing left to do.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The two processes of one contender.
+#[derive(Debug)]
+pub struct Pair {
+    server: Peer,
+    client: Peer,
+}
+
+impl Pair {
+    /// Starts a server, and a client that knows its address.
+    pub fn start(contender: Name, flavour: Flavour) -> Result<Self> {
+        let mut server = Peer::start(&["serve", contender.as_str()], flavour)?;
+        let address = server.listen()?;
+        let client = Peer::start(&["call", contender.as_str(), &address], flavour)?;
+        Ok(Self { server, client })
+    }
+
+    /// Has the client do something.
+    pub fn ask_client(&mut self, question: &str) -> Result<String> {
+        self.client.ask(question)
+    }
+
+    /// The server's CPU time so far.
+    pub fn server_cpu(&mut self) -> Result<Duration> {
+        Ok(Duration::from_nanos(self.server.ask("cpu")?.parse()?))
+    }
+
+    /// The server's resident memory, in bytes.
+    pub fn server_memory(&mut self) -> Result<u64> {
+        Ok(self.server.ask("memory")?.parse()?)
+    }
+}
