@@ -192,7 +192,9 @@ async fn next_frame(socket: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Res
         if let Some(frame) = take_frame(input)? {
             return Ok(Some(frame));
         }
-        input.reserve(READ_AT_ONCE);
+        if input.capacity() - input.len() < LITTLE_ROOM {
+            input.reserve(READ_AT_ONCE);
+        }
         if socket.read_buf(input).await? == 0 {
             return Ok(None);
         }
@@ -226,5 +228,8 @@ const ECHO: u8 = 1;
 /// Bytes before the payload: length, id and operation.
 const HEAD: usize = 4 + 8 + 1;
 
-/// The room offered to each read, in bytes.
+/// The room for a read below which there has to be more, in bytes.
+const LITTLE_ROOM: usize = 4 << 10;
+
+/// The room that is then made, in bytes.
 const READ_AT_ONCE: usize = 64 << 10;
