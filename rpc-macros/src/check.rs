@@ -29,7 +29,8 @@ fn options_go_together(method: &Method, report: &mut Report) {
     match &method.outcome {
         Outcome::Nothing => {}
         Outcome::Value(written) | Outcome::Result { written, .. } => {
-            let message = "nobody waits for the result of a one-way method: leave it out, or leave out `oneway`";
+            let message =
+                "nobody waits for the result of a one-way method: leave it out, or leave out `oneway`";
             report.mistake(written, message);
         }
     }

@@ -54,9 +54,7 @@ impl Key {
     /// A key with a path, such as `crate = path`.
     pub(crate) fn path(&self, report: &mut Report) -> Option<Path> {
         let path = match &self.value {
-            Value::Assigned(value) => {
-                syn::parse::Parser::parse2(Path::parse_mod_style, value.clone()).ok()
-            }
+            Value::Assigned(value) => syn::parse::Parser::parse2(Path::parse_mod_style, value.clone()).ok(),
             Value::None | Value::Other(_) => None,
         };
         if path.is_none() {

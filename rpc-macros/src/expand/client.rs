@@ -1,9 +1,9 @@
 //! The client: a stub for each method.
 
 use super::generics::Parameters;
-use super::{Names, allow_deprecated, at, attributes_of_impl, attributes_of_type, debug, docs, generics};
+use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics};
 use crate::model::{Argument, Method, Outcome, Service};
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -28,7 +28,6 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
 
         #attributes
         #deprecated
-        #[allow(dead_code)]
         impl #bounds #client #arguments #condition {
             #constructors
             #(#methods)*
@@ -42,7 +41,7 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
 fn declaration(service: &Service, names: &Names) -> TokenStream {
     let Service { krate, visibility, .. } = service;
     let (client, Parameters { declared, .. }) = (&names.client, &names.client_parameters);
-    let attributes = attributes_of_type(service);
+    let attributes = service.attributes.for_named();
     let own = docs(&format!(
         "Calls a [`{}`] through a channel.\n\n\
          Each method makes one call, which begins when it is first polled. Clones share the channel.",
@@ -73,9 +72,8 @@ fn constructors(service: &Service, names: &Names) -> TokenStream {
     let connect = docs(
         "Connects to a server, such as `\"tcp://127.0.0.1:9000\"`: await it, or call `blocking()` on it.",
     );
-    let in_process = docs(
-        "A client of a server in this process: values are marshalled, but cross no socket.",
-    );
+    let in_process =
+        docs("A client of a server in this process: values are marshalled, but cross no socket.");
     quote_spanned! {Span::mixed_site()=>
         #new
         #visibility fn new(channel: #krate::Channel) -> Self {
@@ -104,22 +102,23 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     let Service { krate, visibility, .. } = service;
     let Method { ident, arguments, options, .. } = method;
     let attributes = method.attributes.for_documented();
+    let ident = generated(ident);
     let wire_name = wire_name(service, method);
     let documentation =
         (!method.attributes.has_docs()).then(|| docs(&format!("Calls `{}`.", wire_name.value())));
     let parameters = arguments.iter().map(|Argument { attributes, ident, ty, .. }| {
-        let attributes = attributes.for_code();
+        let (attributes, ident) = (attributes.for_code(), generated(ident));
         quote!(#attributes #ident: #ty)
     });
     let values = arguments.iter().map(|Argument { attributes, ident, .. }| {
-        let attributes = attributes.cfgs();
+        let (attributes, ident) = (attributes.cfgs(), generated(ident));
         quote!(#attributes #ident)
     });
     // A tuple of one needs a comma; every other reads better without.
     let comma = (arguments.len() == 1).then(|| quote!(,));
     // What the compiler may find wrong with the result is shown at the result.
     let (result, place) = match &method.outcome {
-        Outcome::Nothing => (quote!(()), at(ident)),
+        Outcome::Nothing => (quote!(()), at(&ident)),
         Outcome::Value(ty) => (quote!(#ty), at(ty)),
         Outcome::Result { written, value, error } => (quote!(#value, #error), at(written)),
     };
@@ -137,6 +136,13 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
             self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent
         }
     }
+}
+
+/// The same name in generated code: what lints say of it, they have said of the trait.
+fn generated(ident: &Ident) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(at(&ident));
+    ident
 }
 
 fn wire_name(service: &Service, method: &Method) -> LitStr {

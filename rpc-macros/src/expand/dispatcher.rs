@@ -8,6 +8,9 @@ use quote::{quote, quote_spanned};
 use syn::LitStr;
 use syn::ext::IdentExt;
 
+/// `dead_code` is allowed here so that a program that only calls is not told that it never uses the trait: what is
+/// allowed to be unused counts as using what it names.
+///
 /// ```text
 /// Input:   trait Name { async fn add(&self, a: i64, b: i64) -> i64; }
 /// Output:  impl Service for NameServer<Handler> {
@@ -28,6 +31,7 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #attributes
         #deprecated
+        #[allow(dead_code)]
         impl #bounds #krate::Service for #server #server_arguments #condition {
             const NAME: &'static str = #name;
             const METHODS: &'static [#krate::Method] = &[#(#methods),*];

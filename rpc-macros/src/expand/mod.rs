@@ -58,12 +58,6 @@ impl Names {
     }
 }
 
-/// What stands on each generated type. A program that only serves never makes a client, and is not told so.
-fn attributes_of_type(service: &Service) -> TokenStream {
-    let attributes = service.attributes.for_named();
-    quote!(#attributes #[allow(dead_code)])
-}
-
 /// What stands on each generated impl of a trait.
 fn attributes_of_impl(service: &Service) -> TokenStream {
     let attributes = service.attributes.for_code();
@@ -96,7 +90,8 @@ fn debug(service: &Service, name: &Ident, parameters: &Parameters, shown: &[&str
         let ident = format_ident!("{field}");
         quote_spanned!(Span::mixed_site()=> .field(#field, &self.#ident))
     });
-    let finish = if shown.is_empty() { format_ident!("finish_non_exhaustive") } else { format_ident!("finish") };
+    let finish =
+        if shown.is_empty() { format_ident!("finish_non_exhaustive") } else { format_ident!("finish") };
     quote_spanned! {Span::mixed_site()=>
         #attributes
         impl #declared ::core::fmt::Debug for #name #arguments {

@@ -1,7 +1,7 @@
 //! The server: what a handler is wrapped in, to be served.
 
 use super::generics::Parameters;
-use super::{Names, allow_deprecated, attributes_of_impl, attributes_of_type, debug, docs};
+use super::{Names, allow_deprecated, attributes_of_impl, debug, docs};
 use crate::model::Service;
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -29,7 +29,7 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
 fn declaration(service: &Service, names: &Names) -> TokenStream {
     let (visibility, handler) = (&service.visibility, &service.fresh.handler);
     let (server, Parameters { declared, .. }) = (&names.server, &names.server_parameters);
-    let attributes = attributes_of_type(service);
+    let attributes = service.attributes.for_named();
     let docs = docs(&format!(
         "Serves a [`{}`]: add it to a server, or give it to [`{}::in_process`].",
         service.ident.unraw(),
@@ -56,7 +56,6 @@ fn constructor(service: &Service, names: &Names) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #attributes
         #deprecated
-        #[allow(dead_code)]
         impl #bounds #server #arguments #condition {
             #docs
             #visibility fn new(handler: impl ::core::convert::Into<Self>) -> Self {

@@ -1,7 +1,7 @@
 //! The trait that users implement.
 
 use super::{at, generics};
-use crate::model::{Argument, Method, Outcome, Service};
+use crate::model::{Argument, Method, MethodTokens, Outcome, Service, ServiceTokens};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 
@@ -12,44 +12,45 @@ use quote::{ToTokens, quote, quote_spanned};
 ///          }
 /// ```
 ///
-/// An impl writes `async fn add` all the same.
+/// An impl writes `async fn add` all the same. To the compiler's lints the trait remains the user's: all tokens
+/// of its declaration lie in the user's file, those that are added here included.
 pub(super) fn expand(service: &Service) -> TokenStream {
     let Service { visibility, ident, supertraits, .. } = service;
+    let ServiceTokens { trait_token, braces } = &service.tokens;
     let attributes = service.attributes.all();
     let parameters = generics::of_trait(service);
     let condition = &parameters.where_clause;
     let supertraits = supertraits.iter();
+    let bounds = quote_spanned! {ident.span()=>
+        : #(#supertraits +)* ::core::marker::Send + ::core::marker::Sync + 'static
+    };
     let methods = service.methods.iter().map(method);
-    quote! {
-        #attributes
-        #visibility trait #ident #parameters:
-            #(#supertraits +)* ::core::marker::Send + ::core::marker::Sync + 'static #condition
-        {
-            #(#methods)*
-        }
-    }
+    let mut expanded = quote!(#attributes #visibility #trait_token #ident #parameters #bounds #condition);
+    braces.surround(&mut expanded, |inside| inside.extend(methods));
+    expanded
 }
 
 fn method(method: &Method) -> TokenStream {
-    let Method { ident, receiver, arguments, .. } = method;
+    let Method { ident, arguments, .. } = method;
+    let MethodTokens { asyncness, fn_token, parentheses, receiver } = &method.tokens;
     let attributes = method.attributes.all();
     let arguments = arguments.iter().map(|Argument { attributes, ident, ty, .. }| {
         let attributes = attributes.all();
         quote!(#attributes #ident: #ty)
     });
+    let place = asyncness.span;
     let output = match &method.outcome {
-        Outcome::Nothing => quote!(()),
+        Outcome::Nothing => quote_spanned!(place=> ()),
         Outcome::Value(written) | Outcome::Result { written, .. } => written.to_token_stream(),
     };
-    let future = quote_spanned! {at(&method.asyncness)=>
-        impl ::core::future::Future<Output = #output> + ::core::marker::Send
-    };
-    let body = match &method.body {
-        Some(body) => quote_spanned!(at(&method.asyncness)=> { async move #body }),
-        None => quote!(;),
-    };
-    quote! {
-        #attributes
-        fn #ident(&#receiver #(, #arguments)*) -> #future #body
-    }
+    let mut expanded = quote!(#attributes #fn_token #ident);
+    parentheses.surround(&mut expanded, |inside| inside.extend(quote!(&#receiver #(, #arguments)*)));
+    expanded.extend(quote_spanned! {place=>
+        -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
+    });
+    expanded.extend(match &method.body {
+        Some(body) => quote_spanned!(at(asyncness)=> { async move #body }),
+        None => quote_spanned!(place=> ;),
+    });
+    expanded
 }

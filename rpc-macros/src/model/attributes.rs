@@ -24,7 +24,10 @@ struct Conditional {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
+    /// The text of a doc comment.
     Doc,
+    /// `#[doc(hidden)]` and the like.
+    Rustdoc,
     Cfg,
     Deprecated,
     Lint,
@@ -76,12 +79,12 @@ impl Attributes {
 
     /// For what is generated and has the docs of the item: docs, conditions, deprecation, lints.
     pub(crate) fn for_documented(&self) -> TokenStream {
-        self.generated(&[Kind::Doc, Kind::Cfg, Kind::Deprecated, Kind::Lint])
+        self.generated(&[Kind::Doc, Kind::Rustdoc, Kind::Cfg, Kind::Deprecated, Kind::Lint])
     }
 
-    /// For what is generated and has docs of its own: conditions, deprecation, lints.
+    /// For what is generated and has docs of its own: whether they are shown, conditions, deprecation, lints.
     pub(crate) fn for_named(&self) -> TokenStream {
-        self.generated(&[Kind::Cfg, Kind::Deprecated, Kind::Lint])
+        self.generated(&[Kind::Rustdoc, Kind::Cfg, Kind::Deprecated, Kind::Lint])
     }
 
     /// For blocks of code, which cannot be deprecated: conditions and lints.
@@ -94,7 +97,7 @@ impl Attributes {
         self.generated(&[Kind::Cfg])
     }
 
-    /// The docs alone.
+    /// The text of the docs alone.
     pub(crate) fn docs(&self) -> TokenStream {
         self.generated(&[Kind::Doc])
     }
@@ -118,9 +121,7 @@ impl Attributes {
     }
 
     pub(crate) fn has_docs(&self) -> bool {
-        self.list
-            .iter()
-            .any(|attribute| attribute.kind == Kind::Doc && matches!(attribute.meta, Meta::NameValue(_)))
+        self.list.iter().any(|attribute| attribute.kind == Kind::Doc)
     }
 
     pub(crate) fn is_deprecated(&self) -> bool {
@@ -178,7 +179,8 @@ impl Kind {
     fn of(meta: &Meta) -> Kind {
         let Some(name) = meta.path().get_ident() else { return Kind::Other };
         match name.to_string().as_str() {
-            "doc" => Kind::Doc,
+            "doc" if matches!(meta, Meta::NameValue(_)) => Kind::Doc,
+            "doc" => Kind::Rustdoc,
             "cfg" => Kind::Cfg,
             "deprecated" => Kind::Deprecated,
             "allow" | "expect" | "warn" | "deny" | "forbid" => Kind::Lint,

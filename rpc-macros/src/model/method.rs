@@ -1,6 +1,6 @@
 //! One method: its receiver, its options, its arguments and what it gives back.
 
-use super::{Attributes, Method, MethodOptions, argument, types};
+use super::{Attributes, Method, MethodOptions, MethodTokens, argument, types};
 use crate::keys::Key;
 use crate::report::Report;
 use syn::{FnArg, Receiver, ReceiverKind, Safety, Signature, Token, TraitItemFn, Type, TypeReference};
@@ -8,7 +8,8 @@ use syn::{FnArg, Receiver, ReceiverKind, Safety, Signature, Token, TraitItemFn, 
 pub(super) fn method(syntax: TraitItemFn, report: &mut Report) -> Method {
     let mut options = MethodOptions::default();
     let attributes = Attributes::read(syntax.attrs, report, |key, report| options.read(&key, report));
-    let Signature { asyncness, ident, inputs, output, .. } = qualified(syntax.sig, report);
+    let Signature { asyncness, fn_token, ident, paren_token, inputs, output, .. } =
+        qualified(syntax.sig, report);
     let mut arguments = Vec::new();
     let mut receiver_token = None;
     for input in inputs {
@@ -21,13 +22,20 @@ pub(super) fn method(syntax: TraitItemFn, report: &mut Report) -> Method {
         }
     }
     if receiver_token.is_none() {
-        report.mistake(&ident, format_args!("a service method takes `&self`: write `async fn {ident}(&self, ...)`"));
+        report.mistake(
+            &ident,
+            format_args!("a service method takes `&self`: write `async fn {ident}(&self, ...)`"),
+        );
     }
     let outcome = types::outcome(&output, report);
     Method {
         attributes,
-        asyncness: asyncness.unwrap_or_else(|| Token![async](ident.span())),
-        receiver: receiver_token.unwrap_or_else(|| Token![self](ident.span())),
+        tokens: MethodTokens {
+            asyncness: asyncness.unwrap_or_else(|| Token![async](ident.span())),
+            fn_token,
+            parentheses: paren_token,
+            receiver: receiver_token.unwrap_or_else(|| Token![self](ident.span())),
+        },
         ident,
         options,
         arguments,
@@ -64,14 +72,19 @@ impl MethodOptions {
 fn qualified(signature: Signature, report: &mut Report) -> Signature {
     let name = &signature.ident;
     if let Some(constness) = &signature.constness {
-        report.mistake(constness, format_args!("a call happens at run time: leave out `const`, `async fn {name}`"));
+        report.mistake(
+            constness,
+            format_args!("a call happens at run time: leave out `const`, `async fn {name}`"),
+        );
     }
     if signature.asyncness.is_none() {
-        let message = format_args!("a call takes time: write `async fn {name}`, with the value as its result");
+        let message =
+            format_args!("a call takes time: write `async fn {name}`, with the value as its result");
         report.mistake(signature.fn_token, message);
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
-        let message = "a caller far away cannot keep an `unsafe` promise: leave it out, and check the arguments";
+        let message =
+            "a caller far away cannot keep an `unsafe` promise: leave it out, and check the arguments";
         report.mistake(unsafety, message);
     }
     if let Some(abi) = &signature.abi {
@@ -110,7 +123,8 @@ fn receiver(receiver: Receiver, report: &mut Report) {
             report.mistake(lifetime, "a method has no lifetimes of its own: write `&self`");
         }
         ReceiverKind::Reference(_, _, Some(_)) => {
-            report.mistake(&receiver, format_args!("calls run side by side and share the handler: {instead}"));
+            report
+                .mistake(&receiver, format_args!("calls run side by side and share the handler: {instead}"));
         }
         ReceiverKind::Value => {
             report.mistake(&receiver, format_args!("a call does not use up the handler: {instead}"));

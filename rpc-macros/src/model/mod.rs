@@ -15,7 +15,7 @@ pub(crate) use self::service::{is_self, service};
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Block, Generics, LitStr, Path, Token, Type, TypeParamBound, Visibility};
+use syn::{Block, Generics, LitStr, Path, Token, Type, TypeParamBound, Visibility, token};
 
 /// A trait that is served.
 pub(crate) struct Service {
@@ -24,6 +24,7 @@ pub(crate) struct Service {
     pub(crate) attributes: Attributes,
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
+    pub(crate) tokens: ServiceTokens,
     /// The trait's name on the wire; empty gives bare method names.
     pub(crate) name: String,
     /// Whether structs travel without the names of their fields.
@@ -46,14 +47,26 @@ pub(crate) struct Fresh {
 pub(crate) struct Method {
     pub(crate) attributes: Attributes,
     pub(crate) ident: Ident,
-    /// The `async` token: what is said about the method's future points there.
-    pub(crate) asyncness: Token![async],
-    /// The `self` of `&self`: the body's own `self` is this one.
-    pub(crate) receiver: Token![self],
+    pub(crate) tokens: MethodTokens,
     pub(crate) options: MethodOptions,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) outcome: Outcome,
     pub(crate) body: Option<Block>,
+}
+
+/// Tokens of the trait that keep their place in the user's file: lints and hygiene go by it.
+pub(crate) struct ServiceTokens {
+    pub(crate) trait_token: Token![trait],
+    pub(crate) braces: token::Brace,
+}
+
+/// Tokens of a method that keep their place in the user's file: lints and hygiene go by it.
+pub(crate) struct MethodTokens {
+    pub(crate) asyncness: Token![async],
+    pub(crate) fn_token: Token![fn],
+    pub(crate) parentheses: token::Paren,
+    /// The body's own `self` is this one.
+    pub(crate) receiver: Token![self],
 }
 
 /// What `#[rpc(...)]` on a method says, each with the token that says it.
@@ -102,8 +115,9 @@ pub(crate) enum Outcome {
 impl Method {
     /// The method's name on the wire, within its service.
     pub(crate) fn name(&self) -> LitStr {
-        self.options.name.clone().unwrap_or_else(|| {
-            LitStr::new(&self.ident.unraw().to_string(), self.ident.span())
-        })
+        self.options
+            .name
+            .clone()
+            .unwrap_or_else(|| LitStr::new(&self.ident.unraw().to_string(), self.ident.span()))
     }
 }

@@ -1,6 +1,6 @@
 //! The trait as a whole: its options, its generics, its items.
 
-use super::{Attributes, Fresh, Method, Service, method};
+use super::{Attributes, Fresh, Method, Service, ServiceTokens, method};
 use crate::parse::Options;
 use crate::report::Report;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -30,6 +30,7 @@ pub(crate) fn service(options: Options, syntax: ItemTrait, report: &mut Report) 
         compact: options.compact.is_some(),
         attributes,
         visibility: syntax.vis,
+        tokens: ServiceTokens { trait_token: syntax.trait_token, braces: syntax.brace_token },
         ident: syntax.ident,
         generics: syntax.generics,
         supertraits: syntax.supertraits,
@@ -43,7 +44,10 @@ fn method_of(item: TraitItem, report: &mut Report) -> Option<Method> {
     match item {
         TraitItem::Fn(item) => return Some(method::method(item, report)),
         TraitItem::Const(item) => {
-            report.mistake(item.const_token, "a constant does not travel: write it outside the trait, or make it a method");
+            report.mistake(
+                item.const_token,
+                "a constant does not travel: write it outside the trait, or make it a method",
+            );
         }
         TraitItem::Type(item) => {
             let message = "the client cannot know the handler's types: write the type in the signature, \
@@ -93,7 +97,8 @@ fn generics(generics: &Generics, report: &mut Report) {
     }
     for parameter in generics.type_params() {
         if let Some(own) = find_self(parameter.to_token_stream()) {
-            let message = "`Self` is another type for the client than for the handler: write a type that both know";
+            let message =
+                "`Self` is another type for the client than for the handler: write a type that both know";
             report.mistake(own, message);
         }
     }
@@ -113,7 +118,10 @@ fn other_macros(attributes: &Attributes, report: &mut Report) {
         report.mistake(second, "`#[service]` stands here a second time: leave one of them out");
     }
     if let Some(boxing) = attributes.find("async_trait") {
-        report.mistake(boxing, "a service has plain `async fn`s: leave out `#[async_trait]`, on its impls as well");
+        report.mistake(
+            boxing,
+            "a service has plain `async fn`s: leave out `#[async_trait]`, on its impls as well",
+        );
     }
 }
 

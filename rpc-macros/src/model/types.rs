@@ -144,7 +144,8 @@ impl<'ast> Visit<'ast> for Walk<'_> {
             other => is(other, "str"),
         };
         if !in_place {
-            let message = "inside another type only `&str` and `&[u8]` can be borrowed: write an owned type here";
+            let message =
+                "inside another type only `&str` and `&[u8]` can be borrowed: write an owned type here";
             self.report.mistake(reference, message);
         }
     }
@@ -165,7 +166,9 @@ impl<'ast> Visit<'ast> for Walk<'_> {
 
     fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
         let stream = ty.bounds.iter().any(|bound| match bound {
-            TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == "Stream"),
+            TypeParamBound::Trait(bound) => {
+                bound.path.segments.last().is_some_and(|last| last.ident == "Stream")
+            }
             _ => false,
         });
         let message = if stream {
@@ -177,7 +180,8 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_type_path(&mut self, ty: &'ast syn::TypePath) {
-        if ty.path.segments.last().is_some_and(|last| last.ident == "Streaming" && !last.arguments.is_none()) {
+        if ty.path.segments.last().is_some_and(|last| last.ident == "Streaming" && !last.arguments.is_none())
+        {
             self.report.mistake(ty, NO_STREAMS);
         } else {
             visit::visit_type_path(self, ty);
@@ -197,7 +201,8 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_type_never(&mut self, ty: &'ast syn::TypeNever) {
-        self.report.mistake(ty, "a call that never ends cannot be answered: leave out `-> !`, or return a value");
+        self.report
+            .mistake(ty, "a call that never ends cannot be answered: leave out `-> !`, or return a value");
     }
 
     fn visit_type_trait_object(&mut self, ty: &'ast syn::TypeTraitObject) {
