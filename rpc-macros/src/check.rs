@@ -122,7 +122,7 @@ fn wire_names_differ(service: &Service, report: &mut Report) {
     };
     for (first, second) in repeated(&names, same) {
         let message = format_args!(
-            "`{}` is already the name of `{}` on the wire: choose another",
+            "the name `{}` is taken on the wire, by the method `{}`: choose another",
             second.name.value(),
             first.method.ident
         );

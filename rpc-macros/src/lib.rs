@@ -77,4 +77,5 @@ fn pipeline(options: TokenStream, item: TokenStream) -> syn::Result<TokenStream>
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

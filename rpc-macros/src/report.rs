@@ -55,8 +55,12 @@ mod tests {
         let parsed: Option<syn::Type> = report.parsed(syn::parse_str("5"));
         report.mistake(quote!(b), "last");
         assert!(parsed.is_none());
-        let messages: Vec<String> =
-            report.finish().unwrap_err().into_iter().map(|error| error.to_string()).collect();
+        let messages: Vec<String> = report
+            .finish()
+            .expect_err("mistakes were reported")
+            .into_iter()
+            .map(|error| error.to_string())
+            .collect();
         assert_eq!(messages.len(), 3);
         assert_eq!((messages[0].as_str(), messages[2].as_str()), ("first", "last"));
     }

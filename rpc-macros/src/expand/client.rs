@@ -1,9 +1,9 @@
 //! The client: a stub for each method.
 
 use super::generics::Parameters;
-use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics};
+use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics, moved};
 use crate::model::{Argument, Method, Outcome, Service};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -102,16 +102,17 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     let Service { krate, visibility, .. } = service;
     let Method { ident, arguments, options, .. } = method;
     let attributes = method.attributes.for_documented();
-    let ident = generated(ident);
+    // In generated code lints are silent: what they say of the names, they have said of the trait.
+    let ident = moved(ident, at(ident));
     let wire_name = wire_name(service, method);
     let documentation =
         (!method.attributes.has_docs()).then(|| docs(&format!("Calls `{}`.", wire_name.value())));
     let parameters = arguments.iter().map(|Argument { attributes, ident, ty, .. }| {
-        let (attributes, ident) = (attributes.for_code(), generated(ident));
+        let (attributes, ident) = (attributes.for_code(), moved(ident, at(ident)));
         quote!(#attributes #ident: #ty)
     });
     let values = arguments.iter().map(|Argument { attributes, ident, .. }| {
-        let (attributes, ident) = (attributes.cfgs(), generated(ident));
+        let (attributes, ident) = (attributes.cfgs(), moved(ident, at(ident)));
         quote!(#attributes #ident)
     });
     // A tuple of one needs a comma; every other reads better without.
@@ -136,13 +137,6 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
             self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent
         }
     }
-}
-
-/// The same name in generated code: what lints say of it, they have said of the trait.
-fn generated(ident: &Ident) -> Ident {
-    let mut ident = ident.clone();
-    ident.set_span(at(&ident));
-    ident
 }
 
 fn wire_name(service: &Service, method: &Method) -> LitStr {

@@ -1,9 +1,9 @@
 //! The dispatcher: how a request finds its method.
 
 use super::generics::Parameters;
-use super::{Names, allow_deprecated, at, attributes_of_impl};
+use super::{Names, allow_deprecated, at, attributes_of_impl, moved};
 use crate::model::{Argument, Method, Outcome, Passing, Service};
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -88,20 +88,20 @@ fn body(service: &Service) -> TokenStream {
 /// ```
 fn arm(service: &Service, method: &Method) -> TokenStream {
     let (cfgs, name, ident) = (method.attributes.cfgs(), method.name(), &method.ident);
-    let (service_trait, (_, types, _)) = (&service.ident, service.generics.split_for_impl());
+    let (place, reply) = match &method.outcome {
+        Outcome::Nothing => (at(ident), "reply"),
+        Outcome::Value(ty) => (at(ty), "reply"),
+        Outcome::Result { written, .. } => (at(written), "result"),
+    };
+    let (reply, service_trait) = (Ident::new(reply, place), moved(&service.ident, place));
+    let (_, types, _) = service.generics.split_for_impl();
     let types = types.as_turbofish();
-    let site = Span::mixed_site();
     let arguments = method.arguments.iter().map(decoded);
     // Named by its trait, the method is found even where the handler or its `Arc` has another of that name.
-    let call = quote_spanned! {site=>
+    let call = quote_spanned! {place=>
         #service_trait #types::#ident(&*self.handler #(, #arguments)*).await
     };
-    let reply = match &method.outcome {
-        Outcome::Nothing => quote_spanned!(site=> request.reply(#call)),
-        Outcome::Value(ty) => quote_spanned!(at(ty)=> request.reply(#call)),
-        Outcome::Result { written, .. } => quote_spanned!(at(written)=> request.result(#call)),
-    };
-    quote_spanned!(site=> #cfgs #name => #reply,)
+    quote_spanned!(Span::mixed_site()=> #cfgs #name => request.#reply(#call),)
 }
 
 /// The expression that decodes an argument, shown at its type where that cannot be decoded.

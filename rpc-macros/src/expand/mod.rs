@@ -81,6 +81,13 @@ fn at(place: &impl ToTokens) -> Span {
     Span::mixed_site().located_at(place.span())
 }
 
+/// The same name at another place.
+fn moved(ident: &Ident, place: Span) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(place);
+    ident
+}
+
 /// `impl Debug`, with the fields in `shown`.
 fn debug(service: &Service, name: &Ident, parameters: &Parameters, shown: &[&str]) -> TokenStream {
     let attributes = attributes_of_impl(service);

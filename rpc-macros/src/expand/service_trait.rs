@@ -3,7 +3,8 @@
 use super::{at, generics};
 use crate::model::{Argument, Method, MethodTokens, Outcome, Service, ServiceTokens};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 
 /// ```text
 /// Input:   trait Name { async fn add(&self, a: i64, b: i64) -> i64; }
@@ -38,10 +39,10 @@ fn method(method: &Method) -> TokenStream {
         let attributes = attributes.all();
         quote!(#attributes #ident: #ty)
     });
-    let place = asyncness.span;
-    let output = match &method.outcome {
-        Outcome::Nothing => quote_spanned!(place=> ()),
-        Outcome::Value(written) | Outcome::Result { written, .. } => written.to_token_stream(),
+    // What the compiler finds wrong with the future is shown at its result.
+    let (place, output) = match &method.outcome {
+        Outcome::Nothing => (asyncness.span, quote_spanned!(asyncness.span=> ())),
+        Outcome::Value(written) | Outcome::Result { written, .. } => (written.span(), quote!(#written)),
     };
     let mut expanded = quote!(#attributes #fn_token #ident);
     parentheses.surround(&mut expanded, |inside| inside.extend(quote!(&#receiver #(, #arguments)*)));

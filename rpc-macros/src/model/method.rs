@@ -74,7 +74,7 @@ fn qualified(signature: Signature, report: &mut Report) -> Signature {
     if let Some(constness) = &signature.constness {
         report.mistake(
             constness,
-            format_args!("a call happens at run time: leave out `const`, `async fn {name}`"),
+            format_args!("a call happens at run time: leave out `const` and write `async fn {name}`"),
         );
     }
     if signature.asyncness.is_none() {

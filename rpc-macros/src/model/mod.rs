@@ -103,12 +103,12 @@ pub(crate) enum Passing {
 /// What a method gives back.
 pub(crate) enum Outcome {
     Nothing,
-    Value(Type),
+    Value(Box<Type>),
     /// `written` is the whole type, by whatever path its author calls `Result`.
     Result {
-        written: Type,
-        value: Type,
-        error: Type,
+        written: Box<Type>,
+        value: Box<Type>,
+        error: Box<Type>,
     },
 }
 

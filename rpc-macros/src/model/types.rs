@@ -44,16 +44,18 @@ pub(super) fn outcome(output: &ReturnType, report: &mut Report) -> Outcome {
     match plain(written) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => Outcome::Nothing,
         other => match result_arguments(other).as_deref() {
-            Some([value, error]) => {
-                Outcome::Result { written: (**written).clone(), value: value.clone(), error: error.clone() }
-            }
+            Some([value, error]) => Outcome::Result {
+                written: written.clone(),
+                value: Box::new(value.clone()),
+                error: Box::new(error.clone()),
+            },
             Some([_]) => {
                 let message = "this `Result` hides its error: write both types, as in `Result<T, E>` \
                                (`Result<T, rpc::Error>` to fail with a code)";
                 report.mistake(written, message);
-                Outcome::Value((**written).clone())
+                Outcome::Value(written.clone())
             }
-            _ => Outcome::Value((**written).clone()),
+            _ => Outcome::Value(written.clone()),
         },
     }
 }

@@ -94,10 +94,13 @@ const IN_TRAITS: &[(&str, &str)] = &[
     ("async fn connect(&self);", "has a function `connect` already"),
     ("async fn r#in_process(&self);", "has a function `in_process` already"),
     ("async fn a(&self); async fn a(&self);", "already a method `a`"),
-    ("async fn a(&self); #[rpc(name = \"a\")] async fn b(&self);", "already the name of `a`"),
-    ("async fn a(&self); #[rpc(alias = \"a\")] async fn b(&self);", "already the name of `a`"),
-    ("#[rpc(alias = \"a\")] async fn a(&self);", "already the name of `a`"),
-    ("#[cfg(x)] async fn a(&self); #[rpc(name = \"a\")] async fn b(&self);", "already the name of `a`"),
+    ("async fn a(&self); #[rpc(name = \"a\")] async fn b(&self);", "taken on the wire, by the method `a`"),
+    ("async fn a(&self); #[rpc(alias = \"a\")] async fn b(&self);", "taken on the wire, by the method `a`"),
+    ("#[rpc(alias = \"a\")] async fn a(&self);", "taken on the wire, by the method `a`"),
+    (
+        "#[cfg(x)] async fn a(&self); #[rpc(name = \"a\")] async fn b(&self);",
+        "taken on the wire, by the method `a`",
+    ),
     // Other items.
     ("const LENGTH: usize;", "a constant does not travel"),
     ("type Key;", "make the trait generic"),
