@@ -41,8 +41,9 @@ pub struct Cell {
 pub fn compare(options: &Options) -> Result<Findings> {
     let mut findings =
         Findings { rounds: Vec::new(), in_process: Vec::new(), idle: Vec::new(), idle_connections: 0 };
-    for round in 0..options.rounds {
-        eprintln!("round {} of {}", round + 1, options.rounds);
+    let rounds = if options.workloads.is_empty() && !options.in_process { 0 } else { options.rounds };
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}", round + 1);
         if !options.workloads.is_empty() {
             findings.rounds.push(measure_round(options, round)?);
         }

@@ -52,8 +52,10 @@ pub enum Name {
     /// This framework.
     #[cfg(feature = "ours")]
     Rpc,
-    /// tarpc over TCP with bincode.
+    /// tarpc over TCP with bincode, a task a request as documented.
     Tarpc,
+    /// The same with a connection's requests on one task.
+    TarpcInline,
     /// tonic, which is gRPC over HTTP/2 with protobuf.
     Tonic,
 }
@@ -66,6 +68,7 @@ impl Name {
         #[cfg(feature = "ours")]
         Self::Rpc,
         Self::Tarpc,
+        Self::TarpcInline,
         Self::Tonic,
     ];
 
@@ -77,6 +80,7 @@ impl Name {
             #[cfg(feature = "ours")]
             Self::Rpc => "rpc",
             Self::Tarpc => "tarpc",
+            Self::TarpcInline => "tarpc-inline",
             Self::Tonic => "tonic",
         }
     }
@@ -116,7 +120,11 @@ macro_rules! with_contender {
                 $body
             }
             Name::Tarpc => {
-                type $contender = contender::tarpc::Tarpc;
+                type $contender = contender::tarpc::Tarpc<false>;
+                $body
+            }
+            Name::TarpcInline => {
+                type $contender = contender::tarpc::Tarpc<true>;
                 $body
             }
             Name::Tonic => {

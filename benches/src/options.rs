@@ -15,7 +15,8 @@ Measures the framework beside hand-written frames (raw, raw2), tarpc and tonic.
   --quick           three short rounds
   --smoke           one round of a few milliseconds each: do all contenders work?
   --only NAMES      only these contenders, workloads or extras, separated by commas:
-                    raw raw2 rpc tarpc tonic, 1x1 1x64 1x512 8x64 64KiBx8 1MiBx4, in-process idle
+                    raw raw2 rpc tarpc tarpc-inline tonic, 1x1 1x64 1x512 8x64 64KiBx8 1MiBx4,
+                    in-process idle
   --current-thread  single-threaded runtimes instead of two workers in each process
   --rounds N        so many rounds (5)
   --millis N        so long each contender at each workload in each round (800)

@@ -199,3 +199,47 @@ fn wrong(what: String) -> Error {
 fn pattern(length: usize) -> Bytes {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{runtime::Builder, task::yield_now};
+
+    /// A contender that works, except for what is wrong with it on purpose.
+    #[derive(Clone)]
+    struct Fake {
+        off_by: i64,
+        cut_off: usize,
+    }
+
+    impl Client for Fake {
+        async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
+            // Whoever never waits starves the timer that ends the run.
+            yield_now().await;
+            Ok(a.wrapping_add(b).wrapping_add(self.off_by))
+        }
+
+        async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
+            yield_now().await;
+            Ok(payload.slice(..payload.len().saturating_sub(self.cut_off)))
+        }
+    }
+
+    async fn verify_and_run(mut client: Fake, workload: &str) -> [Result<()>; 2] {
+        let workload = Workload::named(workload).expect("a workload of the table");
+        let ran = workload.run(&[client.clone()], Duration::from_millis(5)).await;
+        [verify(&mut client).await, ran.map(drop)]
+    }
+
+    fn outcome(client: Fake, workload: &str) -> [bool; 2] {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(verify_and_run(client, workload)).map(|result| result.is_ok())
+    }
+
+    #[test]
+    fn wrong_results_fail_the_connection_and_the_run() {
+        assert_eq!(outcome(Fake { off_by: 0, cut_off: 0 }, "1x64"), [true, true]);
+        assert_eq!(outcome(Fake { off_by: 1, cut_off: 0 }, "1x64"), [false, false]);
+        assert_eq!(outcome(Fake { off_by: 0, cut_off: 1 }, "64KiBx8"), [false, false]);
+    }
+}
