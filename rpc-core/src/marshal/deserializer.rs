@@ -6,13 +6,9 @@
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-use super::Fault;
 use super::access::{Binary, Elements, Entries, Extension, Places, UnitVariant, Variant};
 use super::reader::{Head, Reader, text};
-
-/// The name of newtypes that stand for an extension: a pair of its type and its bytes. It is rmp-serde's, so that
-/// types written for that crate work.
-pub(super) const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;
+use super::{EXTENSION, Fault};
 
 impl<'de> Reader<'de> {
     /// Reads whatever comes; `places` says where elements go if it has them.
@@ -42,16 +38,27 @@ impl<'de> Reader<'de> {
     #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, visitor: V, places: Places) -> Result<V::Value, Fault> {
         match self.peek()? {
-            0xc4..=0xc6 => match self.head()? {
-                Head::Bin(bytes) => {
-                    self.charge_own::<V::Value>()?;
-                    let mut binary = Binary::new(self, bytes, places);
-                    let value = visitor.visit_seq(&mut binary)?;
-                    binary.end()?;
-                    Ok(value)
-                }
-                _ => Err(Fault::cut_short()),
-            },
+            0x90..=0x9f | 0xdc | 0xdd => {
+                let len = self.array()?;
+                self.elements(visitor, len, places)
+            }
+            0xc4..=0xc6 => {
+                let bytes = self.binary()?;
+                self.charge_own::<V::Value>()?;
+                Binary::visit(self, bytes, places, visitor)
+            }
+            _ => self.any(visitor, places),
+        }
+    }
+
+    /// Like [`any`](Self::any) for visitors that want entries.
+    #[inline]
+    fn mapping<V: Visitor<'de>>(&mut self, visitor: V, places: Places) -> Result<V::Value, Fault> {
+        match self.peek()? {
+            0x80..=0x8f | 0xde | 0xdf => {
+                let len = self.map()?;
+                self.entries(visitor, len, places)
+            }
             _ => self.any(visitor, places),
         }
     }
@@ -100,18 +107,26 @@ impl<'de> Reader<'de> {
                 self.step();
                 visitor.visit_i64(i64::from(small as i8))
             }
-            _ => match self.head()? {
-                Head::Unsigned(value) => visitor.visit_u64(value),
-                Head::Signed(value) => visitor.visit_i64(value),
-                Head::F32(value) => visitor.visit_f32(value),
-                Head::F64(value) => visitor.visit_f64(value),
-                other => Err(mismatch(other, &visitor)),
-            },
+            0xcc..=0xcf => visitor.visit_u64(self.unsigned()?),
+            0xd0..=0xd3 => visitor.visit_i64(self.signed()?),
+            0xca => {
+                self.step();
+                visitor.visit_f32(f32::from_be_bytes(self.chunk()?))
+            }
+            0xcb => {
+                self.step();
+                visitor.visit_f64(f64::from_be_bytes(self.chunk()?))
+            }
+            _ => Err(mismatch(self.head()?, &visitor)),
         }
     }
 
     #[inline]
     fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        if let short @ 0xa0..=0xbf = self.peek()? {
+            self.step();
+            return visitor.visit_borrowed_str(text(self.take(usize::from(short & 0x1f))?)?);
+        }
         match self.head()? {
             Head::Str(bytes) => visitor.visit_borrowed_str(text(bytes)?),
             // serde's own visitors take text in a binary if it is UTF-8.
@@ -120,7 +135,21 @@ impl<'de> Reader<'de> {
             other => Err(mismatch(other, &visitor)),
         }
     }
+
+    fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        match self.peek()? {
+            0xc4..=0xc6 => visitor.visit_borrowed_bytes(self.binary()?),
+            EMPTY_ARRAY => {
+                // What a writer makes of empty bytes if it cannot tell them from an empty array.
+                self.step();
+                visitor.visit_borrowed_bytes(&[])
+            }
+            _ => self.growing(visitor),
+        }
+    }
 }
+
+const EMPTY_ARRAY: u8 = 0x90;
 
 /// Methods that read alike.
 macro_rules! deserialize {
@@ -147,7 +176,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     deserialize!(number: deserialize_f32 deserialize_f64);
     deserialize!(string: deserialize_str deserialize_string deserialize_char deserialize_identifier);
     deserialize!(growing: deserialize_any deserialize_bool deserialize_unit);
-    deserialize!(growing: deserialize_bytes deserialize_byte_buf deserialize_map);
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.mapping(visitor, Places::Growing)
+    }
+
+    deserialize!(bytes: deserialize_bytes deserialize_byte_buf);
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -210,7 +245,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.any(visitor, Places::Struct(fields.len()))
+        self.mapping(visitor, Places::Struct(fields.len()))
     }
 
     /// Nil, or the empty array that rmp-serde writes.
@@ -253,16 +288,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 self.charge_own::<V::Value>()?;
                 visitor.visit_enum(UnitVariant(self))
             }
-            _ => match self.head()? {
-                Head::Map(1) => {
+            0x80..=0x8f | 0xde | 0xdf => match self.map()? {
+                1 => {
                     self.charge_own::<V::Value>()?;
                     self.nested(|reader| visitor.visit_enum(Variant::new(reader)))
                 }
-                Head::Map(len) => {
-                    Err(Fault::invalid_length(len, &"a map of a variant's name to its contents"))
-                }
-                other => Err(mismatch(other, &visitor)),
+                len => Err(Fault::invalid_length(len, &"a map of a variant's name to its contents")),
             },
+            _ => Err(mismatch(self.head()?, &visitor)),
         }
     }
 

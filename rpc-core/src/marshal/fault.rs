@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use serde::de::{Error, Expected, Unexpected};
+use serde::ser;
 
 /// How much of what a peer sent is quoted back, in bytes.
 const QUOTE: usize = 64;
@@ -10,7 +11,7 @@ const QUOTE: usize = 64;
 /// How long a message that is made elsewhere may be, in bytes.
 const MESSAGE: usize = 256;
 
-/// Why a value could not be unmarshalled.
+/// Why a value could not be unmarshalled, or marshalled.
 ///
 /// Boxed, because it travels in the result of every step that reads a value.
 #[derive(Debug)]
@@ -133,6 +134,13 @@ impl Error for Fault {
     }
 }
 
+impl ser::Error for Fault {
+    #[cold]
+    fn custom<T: Display>(message: T) -> Self {
+        Error::custom(message)
+    }
+}
+
 fn describe(came: Unexpected<'_>) -> String {
     match came {
         Unexpected::Bool(value) => value.to_string(),
@@ -213,7 +221,7 @@ mod tests {
         let long = "x".repeat(100_000);
         let fault = Fault::invalid_type(Unexpected::Str(&long), &"i64");
         assert_eq!(fault.to_string(), format!("expected i64, got the string \"{}...\"", "x".repeat(QUOTE)));
-        let fault = Fault::custom("\n".repeat(100_000));
+        let fault: Fault = Error::custom("\n".repeat(100_000));
         assert!(fault.to_string().len() <= MESSAGE + 3);
         let fault = Fault::unknown_variant(&long, &["A", "B"]);
         assert!(fault.to_string().ends_with("...`, expected one of `A`, `B`"), "{fault}");

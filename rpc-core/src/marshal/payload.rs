@@ -1,22 +1,17 @@
 //! A marshalled value, and how one comes to be without an allocation while it is small.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::ops::Deref;
 
 use bytes::Bytes;
-use rmp_serde::Serializer;
-use rmp_serde::config::BytesMode;
 use serde::Serialize;
 
 use super::Shape;
+use super::serializer::Marshaller;
 use crate::error::{Code, Error};
 
 /// How many bytes a payload holds without an allocation: the arguments and replies of most calls.
-const INLINE: usize = 64;
-
-/// The first allocation of a payload that does not fit inline.
-const FIRST_ALLOCATION: usize = 512;
+pub(super) const INLINE: usize = 64;
 
 /// A marshalled value: MessagePack bytes, held in place up to 64 of them and shared beyond.
 ///
@@ -35,15 +30,23 @@ impl Payload {
     ///
     /// # Errors
     /// [`Code::Internal`] if the value's `Serialize` refuses.
+    #[inline]
     pub(crate) fn marshal<T: Serialize + ?Sized>(value: &T, shape: Shape) -> Result<Payload, Error> {
-        let mut writer = Writer::new();
-        let serializer = Serializer::new(&mut writer).with_bytes(BytesMode::ForceIterables);
-        match shape {
-            Shape::Named => value.serialize(&mut serializer.with_struct_map()),
-            Shape::Positional => value.serialize(&mut serializer.with_struct_tuple()),
+        let mut marshaller = Marshaller::new(shape);
+        match value.serialize(&mut marshaller) {
+            Ok(()) => Ok(marshaller.finish()),
+            Err(fault) => Err(Error::new(Code::Internal, format!("the value cannot be marshalled: {fault}"))),
         }
-        .map_err(|error| Error::new(Code::Internal, format!("the value cannot be marshalled: {error}")))?;
-        Ok(writer.finish())
+    }
+
+    #[inline]
+    pub(super) fn in_place(len: u8, bytes: [u8; INLINE]) -> Payload {
+        Payload(Repr::Inline { len, bytes })
+    }
+
+    #[inline]
+    pub(super) fn shared(bytes: Bytes) -> Payload {
+        Payload(Repr::Shared(bytes))
     }
 
     /// A copy of bytes that are already MessagePack.
@@ -52,9 +55,9 @@ impl Payload {
         match bytes.get_mut(..slice.len()) {
             Some(place) => {
                 place.copy_from_slice(slice);
-                Payload(Repr::Inline { len: slice.len() as u8, bytes })
+                Payload::in_place(slice.len() as u8, bytes)
             }
-            None => Payload(Repr::Shared(Bytes::copy_from_slice(slice))),
+            None => Payload::shared(Bytes::copy_from_slice(slice)),
         }
     }
 
@@ -86,7 +89,7 @@ impl Payload {
 impl From<Bytes> for Payload {
     /// Keeps small ones in place, so that a payload does not keep a large receive buffer alive.
     fn from(bytes: Bytes) -> Self {
-        if bytes.len() <= INLINE { Payload::from_slice(&bytes) } else { Payload(Repr::Shared(bytes)) }
+        if bytes.len() <= INLINE { Payload::from_slice(&bytes) } else { Payload::shared(bytes) }
     }
 }
 
@@ -108,70 +111,5 @@ impl AsRef<[u8]> for Payload {
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.len())
-    }
-}
-
-/// Collects a payload, in place while it fits.
-struct Writer {
-    len: usize,
-    inline: [u8; INLINE],
-    /// Everything, once it did not fit; never allocated before.
-    spilled: Vec<u8>,
-}
-
-impl Writer {
-    #[inline]
-    fn new() -> Self {
-        Writer { len: 0, inline: [0; INLINE], spilled: Vec::new() }
-    }
-
-    #[inline]
-    fn finish(self) -> Payload {
-        if self.spilled.capacity() == 0 {
-            Payload(Repr::Inline { len: self.len as u8, bytes: self.inline })
-        } else {
-            Payload(Repr::Shared(self.spilled.into()))
-        }
-    }
-
-    #[inline]
-    fn append(&mut self, bytes: &[u8]) {
-        // `len` stands above the inline bytes for good once they spilled, so that one comparison decides.
-        let end = self.len + bytes.len();
-        match self.inline.get_mut(self.len..end) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.len = end;
-            }
-            None => self.spill(bytes),
-        }
-    }
-
-    #[inline(never)]
-    fn spill(&mut self, bytes: &[u8]) {
-        if self.spilled.capacity() == 0 {
-            self.spilled.reserve((self.len + bytes.len()).max(FIRST_ALLOCATION));
-            self.spilled.extend_from_slice(&self.inline[..self.len]);
-            self.len = INLINE + 1;
-        }
-        self.spilled.extend_from_slice(bytes);
-    }
-}
-
-impl Write for Writer {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes);
-        Ok(bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.append(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

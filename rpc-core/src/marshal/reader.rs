@@ -55,10 +55,67 @@ impl<'de> Reader<'de> {
     /// The length of the array that comes next, for a caller who will read its elements.
     #[inline]
     pub(super) fn array(&mut self) -> Result<usize, Fault> {
+        if let short @ 0x90..=0x9f = self.peek()? {
+            self.step();
+            return self.fitting(usize::from(short & 0x0f));
+        }
         match self.head()? {
             Head::Array(len) => Ok(len),
             _ => Err(Fault::new("expected an array, got something else")),
         }
+    }
+
+    /// The length of the map that comes next, in entries.
+    #[inline]
+    pub(super) fn map(&mut self) -> Result<usize, Fault> {
+        if let short @ 0x80..=0x8f = self.peek()? {
+            self.step();
+            return self.fitting_entries(usize::from(short & 0x0f));
+        }
+        match self.head()? {
+            Head::Map(len) => Ok(len),
+            _ => Err(Fault::new("expected a map, got something else")),
+        }
+    }
+
+    /// The binary that comes next.
+    #[inline]
+    pub(super) fn binary(&mut self) -> Result<&'de [u8], Fault> {
+        if self.peek()? == 0xc4 {
+            self.step();
+            let [len] = self.chunk()?;
+            return self.take(len.into());
+        }
+        match self.head()? {
+            Head::Bin(bytes) => Ok(bytes),
+            _ => Err(Fault::new("expected a binary, got something else")),
+        }
+    }
+
+    /// The unsigned integer that comes next, of one to eight bytes.
+    #[inline]
+    pub(super) fn unsigned(&mut self) -> Result<u64, Fault> {
+        let marker = self.peek()?;
+        self.step();
+        Ok(match marker {
+            0xcc => u8::from_be_bytes(self.chunk()?).into(),
+            0xcd => u16::from_be_bytes(self.chunk()?).into(),
+            0xce => u32::from_be_bytes(self.chunk()?).into(),
+            _ => u64::from_be_bytes(self.chunk()?),
+        })
+    }
+
+    /// The signed integer that comes next, of one to eight bytes.
+    #[inline]
+    pub(super) fn signed(&mut self) -> Result<i64, Fault> {
+        let marker = self.peek()?;
+        self.step();
+        Ok(match marker {
+            0xd0 => i8::from_be_bytes(self.chunk()?).into(),
+            0xd1 => i16::from_be_bytes(self.chunk()?).into(),
+            0xd2 => i32::from_be_bytes(self.chunk()?).into(),
+            _ => i64::from_be_bytes(self.chunk()?),
+        })
     }
 
     /// Checks that nothing is left.
@@ -131,8 +188,8 @@ impl<'de> Reader<'de> {
         self.step();
         Ok(match marker {
             0x00..=0x7f => Head::Unsigned(marker.into()),
-            0x80..=0x8f => return self.map_head(usize::from(marker & 0x0f)),
-            0x90..=0x9f => return self.array_head(usize::from(marker & 0x0f)),
+            0x80..=0x8f => Head::Map(self.fitting_entries(usize::from(marker & 0x0f))?),
+            0x90..=0x9f => Head::Array(self.fitting(usize::from(marker & 0x0f))?),
             0xa0..=0xbf => Head::Str(self.take(usize::from(marker & 0x1f))?),
             0xc0 => Head::Nil,
             0xc1 => return Err(Fault::new("byte 0xc1 is not MessagePack")),
@@ -163,11 +220,11 @@ impl<'de> Reader<'de> {
             }
             0xdc..=0xdd => {
                 let len = self.length(marker - 0xdc + 1)?;
-                return self.array_head(len);
+                Head::Array(self.fitting(len)?)
             }
             0xde..=0xdf => {
                 let len = self.length(marker - 0xde + 1)?;
-                return self.map_head(len);
+                Head::Map(self.fitting_entries(len)?)
             }
             0xe0..=0xff => Head::Signed(i64::from(marker as i8)),
         })
@@ -189,20 +246,20 @@ impl<'de> Reader<'de> {
         })
     }
 
-    fn array_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
-        // An element takes at least a byte.
-        if len > self.rest.len() {
-            return Err(Fault::too_long(len, "elements", self.rest.len()));
-        }
-        Ok(Head::Array(len))
+    /// The length of an array, if that many elements can follow: each takes at least a byte.
+    #[inline]
+    fn fitting(&self, len: usize) -> Result<usize, Fault> {
+        if len <= self.rest.len() { Ok(len) } else { Err(Fault::too_long(len, "elements", self.rest.len())) }
     }
 
-    fn map_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
-        // An entry takes at least a byte for its key and one for its value.
-        if len > self.rest.len() / 2 {
-            return Err(Fault::too_long(len, "entries", self.rest.len()));
+    /// The length of a map, if that many entries can follow: each takes at least a byte for key and for value.
+    #[inline]
+    fn fitting_entries(&self, len: usize) -> Result<usize, Fault> {
+        if len <= self.rest.len() / 2 {
+            Ok(len)
+        } else {
+            Err(Fault::too_long(len, "entries", self.rest.len()))
         }
-        Ok(Head::Map(len))
     }
 
     fn ext_head(&mut self, len: usize) -> Result<Head<'de>, Fault> {
@@ -222,7 +279,7 @@ impl<'de> Reader<'de> {
     }
 
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             return Err(Fault::too_long(len, "bytes", self.rest.len()));
         };
@@ -231,7 +288,7 @@ impl<'de> Reader<'de> {
     }
 
     #[inline]
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (chunk, rest) = self.rest.split_first_chunk().ok_or_else(Fault::cut_short)?;
         self.rest = rest;
         Ok(*chunk)

@@ -1,0 +1,341 @@
+//! A call: a future that marshals nothing more, waits, and unmarshals the reply.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::channel::{Channel, Way};
+use crate::context::inherited;
+use crate::marshal::Payload;
+use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
+use crate::runtime::{Link, LocalCall, block_on, now};
+use crate::service::{MethodError, unmarshal_reply};
+use crate::{Code, Error, Executed, Metadata};
+
+/// A call that has been prepared: a future of its reply, with the call's options as methods.
+///
+/// Awaiting it gives `Result<T, Error>`, or `Result<T, CallError<E>>` for a method that returns `Result<T, E>`. It
+/// does nothing until it is polled. Its arguments were marshalled when it was made, so it borrows nothing.
+///
+/// # Errors
+/// Every call that is not dropped ends in exactly one of: the value, the procedure's own error, an [`Error`] that
+/// says whether the procedure ran.
+///
+/// # Cancel safety
+/// Dropping a call cancels it: the handler is dropped at its next await, unless its method is
+/// `#[rpc(no_cancel)]`. What the handler has done until then stays done.
+#[must_use = "a call does nothing until it is awaited, or `.blocking()` is called"]
+pub struct Call<T, E: MethodError = Error> {
+    raw: Raw,
+    reply: PhantomData<fn() -> (T, E)>,
+}
+
+/// Whether a reply is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Call,
+    OneWay,
+}
+
+impl<T, E: MethodError> Call<T, E> {
+    pub(crate) fn new(
+        channel: Channel,
+        method: &'static str,
+        payload: Result<Payload, Error>,
+        kind: Kind,
+    ) -> Self {
+        let (deadline, context) = inherited();
+        let raw = Raw {
+            channel,
+            method,
+            payload,
+            metadata: None,
+            deadline,
+            oneway: kind == Kind::OneWay,
+            idempotent: false,
+            wait_for_ready: false,
+            cancelled: context
+                .map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) }),
+            state: State::New,
+        };
+        Call { raw, reply: PhantomData }
+    }
+
+    /// Ends the call with [`Code::DeadlineExceeded`] if it takes longer than this from now on, waiting for a
+    /// connection and for its turn included. An earlier deadline that it inherited stays.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        match now().checked_add(timeout) {
+            Some(deadline) => self.deadline(deadline),
+            // Beyond what a clock can say is the same as none.
+            None => self,
+        }
+    }
+
+    /// Ends the call with [`Code::DeadlineExceeded`] at this moment. An earlier deadline that it inherited stays.
+    ///
+    /// No deadline is set where the user sets none. The server enforces it too, up to its
+    /// [`Limits::max_deadline`](crate::Limits::max_deadline).
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.raw.deadline = Some(self.raw.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self
+    }
+
+    /// Sends a text beside the call; the handler finds it in its [`Context`](crate::Context::metadata).
+    pub fn metadata(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        self.raw.metadata.get_or_insert_default().insert(name, value);
+        self
+    }
+
+    /// Waits for a connection, even without a deadline, instead of failing at once while there is none.
+    pub fn wait_for_ready(mut self) -> Self {
+        self.raw.wait_for_ready = true;
+        self
+    }
+
+    /// Says that the method may be called again without harm: an [`Error`] that says [`Executed::Maybe`] is
+    /// retryable then. Stubs of `#[rpc(idempotent)]` methods do this.
+    pub fn idempotent(mut self) -> Self {
+        self.raw.idempotent = true;
+        self
+    }
+
+    /// Gives the reply's metadata beside the value.
+    pub fn with_metadata(self) -> WithMetadata<T, E> {
+        WithMetadata(self)
+    }
+}
+
+impl<T: DeserializeOwned, E: MethodError> Call<T, E> {
+    /// Waits for the reply on this thread, without async.
+    ///
+    /// # Errors
+    /// As awaiting the call; and [`Code::FailedPrecondition`] inside an async task, or if the client was opened on a
+    /// current-thread runtime: there waiting could stop what is waited for.
+    pub fn blocking(self) -> Result<T, E::CallError> {
+        let home = match &self.raw.channel.0 {
+            Way::Remote(client) => Some(client.home().clone()),
+            Way::InProcess(_) => None,
+        };
+        block_on(home.as_ref(), self)?
+    }
+}
+
+impl<T: DeserializeOwned, E: MethodError> Future for Call<T, E> {
+    type Output = Result<T, E::CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.raw.poll(cx));
+        Poll::Ready(self.raw.unmarshal::<T, E>(outcome.result))
+    }
+}
+
+impl<T, E: MethodError> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.raw.method).finish_non_exhaustive()
+    }
+}
+
+/// What [`Call::with_metadata`] returns: the same call, which gives the reply's metadata beside the value.
+#[must_use = "a call does nothing until it is awaited, or `.blocking()` is called"]
+pub struct WithMetadata<T, E: MethodError = Error>(Call<T, E>);
+
+impl<T: DeserializeOwned, E: MethodError> WithMetadata<T, E> {
+    /// Waits for the reply on this thread, as [`Call::blocking`] does.
+    ///
+    /// # Errors
+    /// As [`Call::blocking`].
+    pub fn blocking(self) -> Result<(T, Metadata), E::CallError> {
+        let home = match &self.0.raw.channel.0 {
+            Way::Remote(client) => Some(client.home().clone()),
+            Way::InProcess(_) => None,
+        };
+        block_on(home.as_ref(), self)?
+    }
+}
+
+impl<T: DeserializeOwned, E: MethodError> Future for WithMetadata<T, E> {
+    type Output = Result<(T, Metadata), E::CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.0.raw.poll(cx));
+        let metadata = outcome.metadata.map(|metadata| *metadata).unwrap_or_default();
+        Poll::Ready(self.0.raw.unmarshal::<T, E>(outcome.result).map(|value| (value, metadata)))
+    }
+}
+
+impl<T, E: MethodError> fmt::Debug for WithMetadata<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+type Cancelled = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// All of a call but its types.
+struct Raw {
+    channel: Channel,
+    method: &'static str,
+    /// Kept until the end: a call that one connection does not take is sent on another.
+    payload: Result<Payload, Error>,
+    metadata: Option<Box<Metadata>>,
+    deadline: Option<Instant>,
+    oneway: bool,
+    idempotent: bool,
+    wait_for_ready: bool,
+    /// The call in whose handler this one was made is cancelled.
+    cancelled: Option<Cancelled>,
+    state: State,
+}
+
+enum State {
+    New,
+    Entered { link: Arc<Link>, id: CallId },
+    Local(LocalCall),
+    Ended,
+}
+
+impl Raw {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let polled = match self.poll_call(cx) {
+            Poll::Pending if self.is_cancelled(cx) => {
+                self.leave();
+                let executed = if self.oneway { Executed::No } else { Executed::Maybe };
+                let message = "the call in whose handler this one was made was cancelled";
+                Poll::Ready(Error::new(Code::Cancelled, message).with_executed(executed).into())
+            }
+            polled => polled,
+        };
+        if polled.is_ready() {
+            self.state = State::Ended;
+        }
+        polled
+    }
+
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let step = match &mut self.state {
+                State::New => self.enter(cx),
+                State::Entered { link, id } => match link.poll_call(*id, cx.waker()) {
+                    Next::Pending => return Poll::Pending,
+                    Next::Granted => self.resume(cx),
+                    Next::Done(Outcome { result: Err(CallFailure::Moved), .. }) => self.move_on(),
+                    Next::Done(outcome) => return Poll::Ready(outcome),
+                },
+                State::Local(call) => return call.poll(cx),
+                State::Ended => {
+                    Err(Error::new(Code::Internal, "a call was polled after it had ended").into())
+                }
+            };
+            if let Err(outcome) = step {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    /// Enters the call where its channel leads; an outcome is its end.
+    fn enter(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        let channel = self.channel.clone();
+        let call = self.as_new()?;
+        match &channel.0 {
+            Way::InProcess(service) => {
+                self.state = State::Local(service.enter(&call).map_err(Outcome::from)?);
+                Ok(())
+            }
+            Way::Remote(client) => {
+                let link = client.link();
+                let entry = link.enter(None, &call, cx.waker());
+                self.entered(link, entry)
+            }
+        }
+    }
+
+    /// Sends the call, which has been granted its place.
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("only an entered call is granted a place")
+        };
+        let entry = link.enter(Some(id), &self.as_new()?, cx.waker());
+        self.entered(link, entry)
+    }
+
+    fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Result<(), Outcome> {
+        match entry {
+            Entry::Entered(id) => {
+                self.state = State::Entered { link, id };
+                Ok(())
+            }
+            Entry::Queued => Err(Payload::from_slice(&[NIL]).into()),
+            Entry::Ended(CallFailure::Moved) => self.successor(&link),
+            Entry::Ended(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Goes to another connection, since this one never took the call.
+    fn move_on(&mut self) -> Result<(), Outcome> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Entered { link, .. } => self.successor(&link),
+            _ => unreachable!("only an entered call moves on"),
+        }
+    }
+
+    fn successor(&mut self, of: &Arc<Link>) -> Result<(), Outcome> {
+        self.state = State::New;
+        match &self.channel.0 {
+            Way::Remote(client) => client.successor(of).map(drop).map_err(Outcome::from),
+            Way::InProcess(_) => Ok(()),
+        }
+    }
+
+    fn as_new(&self) -> Result<NewCall<'_>, Outcome> {
+        Ok(NewCall {
+            method: self.method,
+            payload: self.payload.as_ref().map_err(|error| error.clone())?,
+            metadata: self.metadata.as_deref(),
+            deadline: self.deadline,
+            oneway: self.oneway,
+            patient: self.wait_for_ready,
+        })
+    }
+
+    fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
+        self.cancelled.as_mut().is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
+    }
+
+    /// Leaves whatever the call has entered.
+    fn leave(&mut self) {
+        if let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) {
+            link.drop_call(id);
+        }
+    }
+
+    fn unmarshal<T: DeserializeOwned, E: MethodError>(
+        &self,
+        result: Result<Payload, CallFailure>,
+    ) -> Result<T, E::CallError> {
+        let error = match result {
+            Ok(value) => match unmarshal_reply(value.as_slice(), "the reply") {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            },
+            Err(CallFailure::App(value)) => return Err(E::from_app(value.as_slice())),
+            Err(CallFailure::Rpc(error)) => error,
+            Err(CallFailure::Moved) => Error::not_executed(Code::Unavailable, "there is no connection"),
+        };
+        Err(error.with_idempotent(self.idempotent).into())
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// MessagePack's nil: the reply of a method that returns nothing.
+const NIL: u8 = 0xc0;

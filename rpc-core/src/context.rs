@@ -1,0 +1,347 @@
+//! What a handler can know of the call that it serves, without an argument for it.
+//!
+//! The context is ambient: the runtime sets it for the time of each poll of a handler. It is made lazily, so that
+//! handlers which never ask for it do not pay for it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
+
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::{Address, Metadata};
+
+/// The call that is being served: its deadline, metadata, peer and cancellation.
+///
+/// Ambient: [`Context::current`] gives it anywhere below a handler, and outside of one it is empty. A call that is
+/// made inside a handler inherits the deadline, as the minimum of both, and ends when the handler's own call is
+/// cancelled.
+///
+/// # Example
+/// ```
+/// use rpc_core::Context;
+///
+/// # fn handler() -> String {
+/// Context::current().metadata("tenant").unwrap_or_default()
+/// # }
+/// # assert_eq!(handler(), "");
+/// ```
+#[derive(Clone, Default)]
+pub struct Context(Option<Arc<Inner>>);
+
+struct Inner {
+    origin: Origin,
+    cancelled: AtomicBool,
+    cancellation: Notify,
+    reply_metadata: Mutex<Option<Box<Metadata>>>,
+}
+
+/// What the runtime knows of a call before anybody asks.
+pub(crate) struct Origin {
+    pub(crate) service: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) peer: Peer,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
+
+/// The other side of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    address: Option<Address>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: Address) -> Self {
+        Peer { address: Some(address) }
+    }
+
+    /// Where it is; none outside of a handler.
+    pub fn address(&self) -> Option<Address> {
+        self.address.clone()
+    }
+}
+
+impl Context {
+    /// The context of the call that is being served here; an empty one outside of a handler.
+    pub fn current() -> Context {
+        with_current(|ambient| ambient.as_mut().map(Ambient::context)).unwrap_or_default()
+    }
+
+    /// The name of the service.
+    pub fn service(&self) -> Option<&'static str> {
+        self.origin().map(|origin| origin.service)
+    }
+
+    /// The name of the method within its service.
+    pub fn method(&self) -> Option<&'static str> {
+        self.origin().map(|origin| origin.method)
+    }
+
+    /// The moment by which the caller wants the reply.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.origin()?.deadline
+    }
+
+    /// A text that the caller sent beside the call.
+    pub fn metadata(&self, name: &str) -> Option<String> {
+        Some(self.origin()?.metadata.as_ref()?.get(name)?.to_owned())
+    }
+
+    /// All texts that the caller sent beside the call.
+    pub fn all_metadata(&self) -> Metadata {
+        self.origin().and_then(|origin| origin.metadata.as_deref().cloned()).unwrap_or_default()
+    }
+
+    /// Who called.
+    pub fn peer(&self) -> Peer {
+        self.origin().map(|origin| origin.peer.clone()).unwrap_or_default()
+    }
+
+    /// Sends a text beside the reply; [`Call::with_metadata`](crate::Call::with_metadata) gives it to the caller.
+    ///
+    /// Outside of a handler, and once the reply has been sent, nothing happens.
+    pub fn set_reply_metadata(&self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) {
+        if let Some(inner) = &self.0 {
+            let mut metadata = inner.reply_metadata.lock().unwrap_or_else(PoisonError::into_inner);
+            metadata.get_or_insert_default().insert(name, value);
+        }
+    }
+
+    /// Whether nobody waits for the reply any more: the caller cancelled, its deadline passed, or it is gone.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.cancelled.load(Ordering::Acquire))
+    }
+
+    /// Waits until nobody waits for the reply any more; for ever if that does not happen.
+    ///
+    /// A handler's own future is dropped then; this is for tasks that it has spawned, and for handlers that are
+    /// `#[rpc(no_cancel)]`.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping the future loses nothing.
+    pub async fn cancelled(&self) {
+        let Some(inner) = &self.0 else { return std::future::pending().await };
+        loop {
+            // Registered before the look at the flag, so that a cancellation in between is not missed.
+            let notified = inner.cancellation.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Spawns a task that carries the current context.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        tokio::spawn(Context::current().scope(future))
+    }
+
+    /// Runs a future with this context as its current one.
+    pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
+        Scope { future, ambient: Some(Ambient::Made(self.clone())) }
+    }
+
+    /// Runs a function with this context as its current one: in `spawn_blocking`, say.
+    pub fn sync_scope<T>(&self, function: impl FnOnce() -> T) -> T {
+        enter(&mut Some(Ambient::Made(self.clone())), function)
+    }
+
+    pub(crate) fn cancel(&self) {
+        if let Some(inner) = &self.0 {
+            inner.cancelled.store(true, Ordering::Release);
+            inner.cancellation.notify_waiters();
+        }
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.0.as_ref().map(|inner| &inner.origin)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Context");
+        if let Some(origin) = self.origin() {
+            debug
+                .field("service", &origin.service)
+                .field("method", &origin.method)
+                .field("peer", &origin.peer);
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// The context of a handler, made when it is first asked for.
+pub(crate) enum Ambient {
+    Origin(Origin),
+    Made(Context),
+    /// Only for the moment in which the one becomes the other.
+    Making,
+}
+
+impl Ambient {
+    /// The context, made if it is not there yet.
+    pub(crate) fn context(&mut self) -> Context {
+        if let Ambient::Origin(_) = self
+            && let Ambient::Origin(origin) = std::mem::replace(self, Ambient::Making)
+        {
+            *self = Ambient::Made(Context(Some(Arc::new(Inner {
+                origin,
+                cancelled: AtomicBool::new(false),
+                cancellation: Notify::new(),
+                reply_metadata: Mutex::default(),
+            }))));
+        }
+        self.made().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn made(&self) -> Option<&Context> {
+        match self {
+            Ambient::Made(context) => Some(context),
+            Ambient::Origin(_) | Ambient::Making => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Ambient::Origin(origin) => origin.deadline,
+            Ambient::Made(context) => context.deadline(),
+            Ambient::Making => None,
+        }
+    }
+
+    /// What the handler has set for the reply.
+    pub(crate) fn take_reply_metadata(&self) -> Option<Box<Metadata>> {
+        let inner = self.made()?.0.as_ref()?;
+        inner.reply_metadata.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Ambient>> = const { Cell::new(None) };
+}
+
+/// Runs a function with an ambient context, which comes back changed if the function asked for it.
+pub(crate) fn enter<T>(ambient: &mut Option<Ambient>, function: impl FnOnce() -> T) -> T {
+    /// Swaps back even if the function panics.
+    struct Restore<'a> {
+        ambient: &'a mut Option<Ambient>,
+        outer: Option<Ambient>,
+    }
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            *self.ambient = CURRENT.replace(self.outer.take());
+        }
+    }
+    let outer = CURRENT.replace(ambient.take());
+    let _restore = Restore { ambient, outer };
+    function()
+}
+
+fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
+    let mut ambient = CURRENT.take();
+    let result = function(&mut ambient);
+    CURRENT.set(ambient);
+    result
+}
+
+/// What a call that is made here inherits: the deadline, and the context if somebody asked for it.
+pub(crate) fn inherited() -> (Option<Instant>, Option<Context>) {
+    with_current(|ambient| match ambient {
+        Some(ambient) => (ambient.deadline(), ambient.made().cloned()),
+        None => (None, None),
+    })
+}
+
+pin_project! {
+    /// What [`Context::scope`] returns.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scope<F> {
+        #[pin]
+        future: F,
+        ambient: Option<Ambient>,
+    }
+}
+
+impl<F> fmt::Debug for Scope<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        enter(this.ambient, || this.future.poll(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Ambient {
+        let metadata = [("tenant", "acme")].into_iter().collect();
+        Ambient::Origin(Origin {
+            service: "Calculator",
+            method: "add",
+            peer: Peer::new(Address::new("mem://test")),
+            deadline: None,
+            metadata: Some(Box::new(metadata)),
+        })
+    }
+
+    #[test]
+    fn it_is_empty_outside_and_ambient_inside() {
+        assert!(Context::current().method().is_none());
+        let mut ambient = Some(origin());
+        enter(&mut ambient, || {
+            assert_eq!(Context::current().method(), Some("add"));
+            assert_eq!(Context::current().metadata("tenant").as_deref(), Some("acme"));
+            assert_eq!(Context::current().metadata("other"), None);
+            Context::default().sync_scope(|| assert!(Context::current().method().is_none()));
+            assert_eq!(Context::current().method(), Some("add"));
+            Context::current().set_reply_metadata("cost", "7");
+        });
+        assert!(Context::current().method().is_none());
+        let reply = ambient.and_then(|ambient| ambient.take_reply_metadata()).expect("metadata was set");
+        assert_eq!(reply.get("cost"), Some("7"));
+    }
+
+    #[test]
+    fn a_panic_leaves_no_context_behind() {
+        let mut ambient = Some(origin());
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            enter(&mut ambient, || panic!("on purpose"));
+        }));
+        assert!(caught.is_err());
+        assert!(Context::current().method().is_none());
+        assert!(ambient.is_some());
+    }
+
+    #[tokio::test]
+    async fn spawned_tasks_carry_it_and_see_the_cancellation() {
+        let context = origin().context();
+        let task =
+            context.scope(async { Context::spawn(async { Context::current().cancelled().await }) }).await;
+        assert!(!context.is_cancelled());
+        context.cancel();
+        task.await.expect("the task saw the cancellation");
+    }
+}

@@ -1,0 +1,44 @@
+//! What a call is: marshalling, messages, the protocol of a connection, and the tokio runtime around it.
+//!
+//! Users depend on the `rpc` crate, which re-exports what they need from here. This crate is for those who write a
+//! transport: [`Transport`], [`Connector`] and [`Listener`] are all it takes. It opens no sockets itself.
+//!
+//! The way of a call goes down this list, and its reply the same way back:
+//!
+//! | module | turns | into |
+//! |---|---|---|
+//! | `channel`, `call` | a stub's call | a marshalled request with its options |
+//! | `marshal` | values | MessagePack |
+//! | `message` | requests and replies | arrays of MessagePack |
+//! | `protocol` | messages and the time | effects and bytes, without I/O |
+//! | `frame` | bytes | messages |
+//! | `runtime` | all of that | a task and a lock a connection |
+//! | `transport` | bytes | bytes elsewhere |
+//! | `service`, `context` | a request | a handler's call |
+
+mod call;
+mod channel;
+mod context;
+mod error;
+mod frame;
+mod limits;
+mod marshal;
+mod message;
+mod metadata;
+mod protocol;
+mod runtime;
+mod service;
+mod transport;
+
+pub use call::{Call, WithMetadata};
+pub use channel::{Channel, Connecting};
+pub use context::{Context, Peer, Scope};
+pub use error::{CallError, Code, Error, Executed, VersionMismatch};
+pub use limits::Limits;
+pub use marshal::{ArgumentList, Arguments, Payload, Shape, Value};
+pub use metadata::Metadata;
+pub use runtime::{Bound, Drained, Server, ShutdownHandle};
+pub use service::{Failure, Method, MethodError, Reply, Request, Service};
+pub use transport::{
+    Address, Connect, ConnectFuture, Connector, Direct, Listen, Listener, RecvHalf, SendHalf, Transport,
+};

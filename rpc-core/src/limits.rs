@@ -1,0 +1,134 @@
+//! The limits and time spans of a connection, each a named setting with a default and a reason.
+
+use std::time::Duration;
+
+/// What a connection may cost, and how long things may take.
+///
+/// Both sides have limits of their own: a server's are its defence, a client's keep it from waiting for ever.
+/// Those that the other side must know to keep are told to it when the connection begins.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use rpc_core::Limits;
+///
+/// let limits = Limits::default().with_calls(64).with_drain_timeout(Duration::from_secs(5));
+/// assert_eq!(limits.calls(), 64);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limits {
+    frame_bytes: usize,
+    calls: usize,
+    connections: usize,
+    half_open: usize,
+    hello_timeout: Duration,
+    stall_timeout: Duration,
+    send_queue_bytes: usize,
+    metadata_bytes: usize,
+    max_deadline: Duration,
+    drain_timeout: Duration,
+    keepalive_interval: Duration,
+    keepalive_timeout: Duration,
+    backoff: Duration,
+    max_backoff: Duration,
+}
+
+/// A hello is small, so whoever sends a large one is not one of ours.
+pub(crate) const HELLO_BYTES: usize = 4 * 1024;
+
+/// Floors for what the other side says of itself: below them it could not be called at all.
+pub(crate) const MIN_FRAME_BYTES: usize = 1024;
+
+/// How long the other side has to learn of a drain, in which its calls are still taken.
+pub(crate) const DRAIN_NOTICE: Duration = Duration::from_secs(1);
+
+/// How long a connection that ends with an error has to tell the other side why.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How fast the wait between attempts to connect grows, and how much of it is left to chance.
+pub(crate) const BACKOFF_FACTOR: f64 = 1.6;
+pub(crate) const BACKOFF_JITTER: f64 = 0.2;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            frame_bytes: 4 * 1024 * 1024,
+            calls: 1_024,
+            connections: 10_000,
+            half_open: 1_024,
+            hello_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            send_queue_bytes: 1024 * 1024,
+            metadata_bytes: 8 * 1024,
+            max_deadline: Duration::from_secs(24 * 60 * 60),
+            drain_timeout: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(120),
+        }
+    }
+}
+
+/// One getter and one `with_` setter a limit, so that both read as the documentation says.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident, $with:ident: $type:ty;)*) => {
+        impl Limits {
+            $(
+                $(#[$doc])*
+                pub fn $name(&self) -> $type {
+                    self.$name
+                }
+
+                #[doc = concat!("The same limits with another [`", stringify!($name), "`](Self::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $with(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+limits! {
+    /// The largest frame that is taken, in bytes without its length; 4 MiB.
+    ///
+    /// Told to the other side. At least 1 KiB. A larger frame ends the connection before its body is read, and
+    /// a sender refuses the call instead, naming both sizes.
+    frame_bytes, with_frame_bytes: usize;
+    /// How many calls of the other side may run at once on a connection; 1,024.
+    ///
+    /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
+    /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed.
+    calls, with_calls: usize;
+    /// How many connections a server holds at once; 10,000. One more is closed at once.
+    connections, with_connections: usize;
+    /// How many connections of a server may be without their hello; 1,024. Beyond, the oldest is closed.
+    half_open, with_half_open: usize;
+    /// How long the other side's hello may take, all in all; 5 s.
+    hello_timeout, with_hello_timeout: Duration;
+    /// How long a frame may stay unfinished, or a write without progress; 30 s.
+    stall_timeout, with_stall_timeout: Duration;
+    /// How much may wait to be written on a connection, in bytes; 1 MiB.
+    ///
+    /// Beyond it new calls wait for their turn, and a server stops reading until the other side has read.
+    send_queue_bytes, with_send_queue_bytes: usize;
+    /// How large a call's or reply's metadata may be, names and values together, in bytes; 8 KiB.
+    metadata_bytes, with_metadata_bytes: usize;
+    /// The longest deadline that is taken from the other side; 24 h. A longer one counts as this.
+    max_deadline, with_max_deadline: Duration;
+    /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped.
+    drain_timeout, with_drain_timeout: Duration;
+    /// After how long without a byte the other side is asked for a sign of life; 30 s.
+    keepalive_interval, with_keepalive_interval: Duration;
+    /// How long that sign of life may take; 20 s. Then the connection is taken for dead.
+    keepalive_timeout, with_keepalive_timeout: Duration;
+    /// How long a client waits before it connects again after a failed attempt; 1 s.
+    ///
+    /// Each further failure multiplies it by 1.6, up to [`max_backoff`](Self::max_backoff), and a fifth of it
+    /// either way is left to chance, so that clients of a restarted server do not come all at once.
+    backoff, with_backoff: Duration;
+    /// The longest wait between two attempts to connect; 120 s.
+    max_backoff, with_max_backoff: Duration;
+}

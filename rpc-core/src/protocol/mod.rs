@@ -1,0 +1,20 @@
+//! The protocol of a connection, without I/O, clock or tasks: messages go in with the time they came, bytes and
+//! effects come out.
+//!
+//! [`Connection`] is a plain struct, generic over who waits for a call (`W`) and over what stops a running one
+//! (`H`), so that the same code runs under the runtime's lock and in tests in virtual time. Both roles are in it:
+//! either side may call the other.
+
+mod calls;
+mod connection;
+mod outbox;
+mod served;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use calls::{CallFailure, CallId, Outcome, deadline_exceeded};
+pub(crate) use connection::{
+    Admitted, Connection, Effects, Entry, Handled, NewCall, Next, Violation, push_reply,
+};
+pub(crate) use outbox::{MAX_SLICES, Outbox};
+pub(crate) use served::CallKey;

@@ -1,0 +1,224 @@
+//! Bytes on their way out: small frames side by side in one buffer, large payloads where they lie.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::frame::LENGTH_BYTES;
+use crate::marshal::Payload;
+
+/// A payload from this size on is handed to the transport where it lies; below, copying costs less.
+const GATHER_BYTES: usize = 4 * 1024;
+
+/// A buffer that a burst has blown up beyond this is given back to the allocator.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// How many pieces one write gathers; Linux takes 1,024, and more than this gains nothing.
+pub(crate) const MAX_SLICES: usize = 32;
+
+/// Frames to be written, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    /// Payloads, each with the place in `bytes` before which it stands.
+    payloads: Vec<(usize, Bytes)>,
+    len: usize,
+    /// How much of it has been written, counted in whole payloads and bytes.
+    written_bytes: usize,
+    written_payloads: usize,
+    /// How much of the first unwritten payload has been written.
+    written_of_payload: usize,
+}
+
+impl Outbox {
+    /// How many bytes are still to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a frame: what `head` appends, then the payload.
+    pub(crate) fn push(&mut self, payload: &Payload, head: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        head(&mut self.bytes);
+        let gathered = payload.bytes().filter(|bytes| bytes.len() >= GATHER_BYTES);
+        match gathered {
+            Some(bytes) => self.payloads.push((self.bytes.len(), bytes.clone())),
+            None => self.bytes.extend_from_slice(payload.as_slice()),
+        }
+        let gathered = gathered.map_or(0, Bytes::len);
+        let frame = self.bytes.len() - start + gathered;
+        // Senders check a frame against the other side's limit, which is below 4 GiB.
+        let length = (frame - LENGTH_BYTES) as u32;
+        self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+        self.len += frame;
+    }
+
+    /// Appends a frame without a payload.
+    pub(crate) fn push_message(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
+        self.push(&Payload::from_slice(&[]), message);
+    }
+
+    /// Appends bytes that are no frame: the magic.
+    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// All there is, where no large payload is among it.
+    pub(crate) fn contiguous(&self) -> &[u8] {
+        debug_assert!(self.payloads.is_empty(), "large payloads stand apart");
+        &self.bytes
+    }
+
+    /// Moves all of `other`, of which nothing may be written yet, to the end of this.
+    pub(crate) fn append(&mut self, other: &mut Outbox) {
+        debug_assert_eq!(
+            other.written_bytes + other.written_payloads,
+            0,
+            "an outbox half written is never moved"
+        );
+        if self.is_empty() {
+            std::mem::swap(self, other);
+            other.clear();
+            return;
+        }
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.payloads.extend(other.payloads.drain(..).map(|(at, payload)| (base + at, payload)));
+        self.len += other.len;
+        other.clear();
+    }
+
+    /// Forgets everything, but keeps a buffer of ordinary size.
+    pub(crate) fn clear(&mut self) {
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.payloads.clear();
+        self.len = 0;
+        self.written_bytes = 0;
+        self.written_payloads = 0;
+        self.written_of_payload = 0;
+    }
+
+    /// Fills `slices` with the next pieces to write and says how many there are.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut count = 0;
+        let mut put = |piece: &'a [u8]| {
+            if !piece.is_empty() && count < MAX_SLICES {
+                slices[count] = IoSlice::new(piece);
+                count += 1;
+            }
+        };
+        let mut at = self.written_bytes;
+        let mut skip = self.written_of_payload;
+        for (before, payload) in self.payloads[self.written_payloads..].iter().take(MAX_SLICES) {
+            put(&self.bytes[at..*before]);
+            put(&payload[skip..]);
+            at = *before;
+            skip = 0;
+        }
+        // Only now is it sure that no payload stands before the rest.
+        if self.payloads.len() - self.written_payloads <= MAX_SLICES {
+            put(&self.bytes[at..]);
+        }
+        count
+    }
+
+    /// Marks the next `count` bytes as written.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        self.len -= count;
+        while count > 0 {
+            let next = self.payloads.get(self.written_payloads);
+            let small = next.map_or(self.bytes.len(), |(before, _)| *before) - self.written_bytes;
+            let step = count.min(small);
+            self.written_bytes += step;
+            count -= step;
+            if let (Some((_, payload)), true) = (next, step == small) {
+                let step = count.min(payload.len() - self.written_of_payload);
+                self.written_of_payload += step;
+                count -= step;
+                if self.written_of_payload == payload.len() {
+                    // Written payloads are let go at once: they may be large.
+                    self.payloads[self.written_payloads].1 = Bytes::new();
+                    self.written_payloads += 1;
+                    self.written_of_payload = 0;
+                }
+            }
+        }
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> (Outbox, Vec<u8>) {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for (index, size) in
+            [3, GATHER_BYTES, 0, GATHER_BYTES + 1, GATHER_BYTES + 2, 90].into_iter().enumerate()
+        {
+            let body = vec![index as u8; size];
+            outbox.push(&Payload::from(Bytes::from(body.clone())), |out| out.push(0xee));
+            expected.extend_from_slice(&(size as u32 + 1).to_be_bytes());
+            expected.push(0xee);
+            expected.extend_from_slice(&body);
+        }
+        (outbox, expected)
+    }
+
+    fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = outbox.slices(&mut slices);
+            let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            let took = step.min(all.len());
+            written.extend_from_slice(&all[..took]);
+            outbox.advance(took);
+        }
+        written
+    }
+
+    #[test]
+    fn case_70_short_writes_give_the_same_bytes() {
+        for step in [1, 2, 5, 4_095, 4_096, 4_097, 5_000, 1 << 20] {
+            let (mut outbox, expected) = filled();
+            assert_eq!(outbox.len(), expected.len());
+            assert_eq!(drain(&mut outbox, step), expected, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn more_payloads_than_one_write_gathers_keep_their_order() {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for index in 0..3 * MAX_SLICES {
+            let body = vec![index as u8; GATHER_BYTES];
+            outbox.push(&Payload::from(Bytes::from(body.clone())), |_| {});
+            expected.extend_from_slice(&(GATHER_BYTES as u32).to_be_bytes());
+            expected.extend_from_slice(&body);
+        }
+        assert_eq!(drain(&mut outbox, usize::MAX), expected);
+    }
+
+    #[test]
+    fn appended_outboxes_keep_their_order() {
+        let (mut first, mut expected) = filled();
+        let (mut second, more) = filled();
+        expected.extend_from_slice(&more);
+        first.append(&mut second);
+        assert!(second.is_empty());
+        assert_eq!(drain(&mut first, 1_000), expected);
+    }
+}

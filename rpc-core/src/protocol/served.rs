@@ -1,0 +1,154 @@
+//! The calls of the other side that run here.
+//!
+//! A call that ends the moment it is started leaves no trace but a count; one that goes on is kept with a handle
+//! `H` by which it can be stopped.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// The name of a running call: the other side's id, or a number of our own where no reply is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallKey {
+    Call(u64),
+    OneWay(u64),
+}
+
+impl CallKey {
+    /// The id that a reply carries, if one is awaited.
+    pub(crate) fn reply_id(self) -> Option<u64> {
+        match self {
+            CallKey::Call(id) => Some(id),
+            CallKey::OneWay(_) => None,
+        }
+    }
+}
+
+/// All calls of the other side that have been admitted and have not ended.
+#[derive(Debug)]
+pub(crate) struct Served<H> {
+    /// All admitted calls, also those that are about to run and have not been kept.
+    admitted: usize,
+    kept: HashMap<CallKey, Kept<H>>,
+    oneways: u64,
+    last_id: u64,
+    /// No deadline of a kept call is earlier than this.
+    earliest: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Kept<H> {
+    /// Gone once it has been used.
+    handle: Option<H>,
+    deadline: Option<Instant>,
+    /// Its caller has gone or has been told: whatever comes now is not sent.
+    silent: bool,
+}
+
+impl<H> Default for Served<H> {
+    fn default() -> Self {
+        Served { admitted: 0, kept: HashMap::new(), oneways: 0, last_id: 0, earliest: None }
+    }
+}
+
+impl<H> Served<H> {
+    /// How many calls are admitted and have not ended, cancelled ones that still run included.
+    pub(crate) fn admitted(&self) -> usize {
+        self.admitted
+    }
+
+    /// The highest id that has been taken.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Whether a call of this id is running.
+    pub(crate) fn is_live(&self, id: u64) -> bool {
+        !self.kept.is_empty() && self.kept.contains_key(&CallKey::Call(id))
+    }
+
+    pub(crate) fn admit(&mut self, id: Option<u64>) -> CallKey {
+        self.admitted += 1;
+        match id {
+            Some(id) => {
+                self.last_id = self.last_id.max(id);
+                CallKey::Call(id)
+            }
+            None => {
+                self.oneways += 1;
+                CallKey::OneWay(self.oneways)
+            }
+        }
+    }
+
+    /// Keeps an admitted call that goes on.
+    pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        }
+        self.kept.insert(key, Kept { handle: Some(handle), deadline, silent: false });
+    }
+
+    /// Changes the handle of a kept call; false if it has been stopped meanwhile.
+    pub(crate) fn update(&mut self, key: CallKey, change: impl FnOnce(&mut H)) -> bool {
+        match self.kept.get_mut(&key) {
+            Some(kept) => kept.handle.as_mut().map(change).is_some(),
+            // It has ended by itself.
+            None => true,
+        }
+    }
+
+    /// Counts out calls that ended the moment they were started.
+    pub(crate) fn ended_at_once(&mut self, count: usize) {
+        self.admitted -= count;
+    }
+
+    /// Forgets a kept call that has ended, and says whether its caller still waits for the reply.
+    pub(crate) fn ended(&mut self, key: CallKey) -> bool {
+        match self.kept.remove(&key) {
+            Some(kept) => {
+                self.admitted -= 1;
+                !kept.silent
+            }
+            None => false,
+        }
+    }
+
+    /// The caller has gone: gives the handle to stop the call by. It counts until it has really ended.
+    pub(crate) fn cancel(&mut self, id: u64) -> Option<H> {
+        let kept = self.kept.get_mut(&CallKey::Call(id))?;
+        kept.silent = true;
+        kept.handle.take()
+    }
+
+    /// Gives the keys and handles of calls whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant, mut expired: impl FnMut(CallKey, H)) {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        self.earliest = None;
+        for (key, kept) in &mut self.kept {
+            let Some(deadline) = kept.deadline else { continue };
+            if deadline > now {
+                self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+            } else if let (false, Some(handle)) = (kept.silent, kept.handle.take()) {
+                kept.silent = true;
+                kept.deadline = None;
+                expired(*key, handle);
+            }
+        }
+    }
+
+    /// Nobody waits for anything any more: gives the handles of all running calls.
+    pub(crate) fn cancel_all(&mut self, mut cancelled: impl FnMut(H)) {
+        for kept in self.kept.values_mut() {
+            kept.silent = true;
+            if let Some(handle) = kept.handle.take() {
+                cancelled(handle);
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The client's end: a connection that is opened again when it is lost.
+//!
+//! Each connection has a link of its own. When one takes no more calls (it was lost, or the server drains) a
+//! successor takes its place, made by whoever notices first; calls that were never taken go there by themselves.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::blocking::Home;
+use super::clock::now;
+use super::driver::Driver;
+use super::handshake;
+use super::link::Link;
+use super::timer::Timer;
+use crate::context::Peer;
+use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
+use crate::transport::Connector;
+use crate::{Code, Error};
+
+/// A server that is to be reached.
+pub(crate) struct Client {
+    connector: Arc<dyn Connector>,
+    limits: Limits,
+    home: Home,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    link: Arc<Link>,
+    /// When its connection was opened.
+    opened: Option<Instant>,
+    /// Why there will never be another link.
+    dead: Option<Error>,
+}
+
+/// Learns how the first attempt to connect went; without one a client goes on trying.
+pub(crate) type First = oneshot::Sender<Result<(), Error>>;
+
+impl Client {
+    /// Begins to connect.
+    pub(crate) fn start(
+        connector: Arc<dyn Connector>,
+        limits: Limits,
+        home: Home,
+        first: Option<First>,
+    ) -> Arc<Self> {
+        let link = Link::new(limits.clone(), Arc::default());
+        let current = Mutex::new(Current { link: link.clone(), opened: None, dead: None });
+        let client = Arc::new(Client { connector, limits, home, current });
+        client.spawn(link, first, false);
+        client
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The link for new calls.
+    pub(crate) fn link(&self) -> Arc<Link> {
+        self.lock().link.clone()
+    }
+
+    /// The link for a call that another one does not take.
+    ///
+    /// # Errors
+    /// There is none and will be none.
+    pub(crate) fn successor(self: &Arc<Self>, of: &Arc<Link>) -> Result<Arc<Link>, Error> {
+        let mut current = self.lock();
+        if let Some(error) = &current.dead {
+            return Err(error.clone());
+        }
+        if Arc::ptr_eq(&current.link, of) {
+            let link = Link::new(self.limits.clone(), Arc::default());
+            current.link = link.clone();
+            // A server that ends connections as soon as they are open is not to be besieged.
+            let brief = current.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
+            drop(current);
+            // Not under the lock: a runtime that shuts down drops the task here and now.
+            self.spawn(link, None, brief);
+            current = self.lock();
+        }
+        Ok(current.link.clone())
+    }
+
+    fn spawn(self: &Arc<Self>, link: Arc<Link>, first: Option<First>, pause: bool) {
+        let keeper = Keeper { client: Arc::downgrade(self), link, finished: false };
+        let (connector, limits) = (self.connector.clone(), self.limits.clone());
+        self.home.handle.spawn(keeper.run(connector, limits, first, pause));
+    }
+
+    fn die(&self, error: &Error) {
+        self.lock().dead.get_or_insert_with(|| error.clone());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.lock().link.retire();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("address", &self.connector.address()).finish_non_exhaustive()
+    }
+}
+
+/// The task that opens one link, and sees to a successor when it is over.
+struct Keeper {
+    client: Weak<Client>,
+    link: Arc<Link>,
+    finished: bool,
+}
+
+impl Keeper {
+    async fn run(
+        mut self,
+        connector: Arc<dyn Connector>,
+        limits: Limits,
+        mut first: Option<First>,
+        mut pause: bool,
+    ) {
+        let mut timer = Timer::default();
+        let mut backoff = Backoff::new(&limits);
+        let driver = loop {
+            let wait = async {
+                if pause {
+                    tokio::time::sleep(backoff.next()).await
+                }
+            };
+            if while_wanted(&self.link, &mut timer, wait).await.is_none() {
+                return self.finish(None);
+            }
+            pause = true;
+            let attempt = attempt(&self.link, &*connector, &limits);
+            let Some(result) = while_wanted(&self.link, &mut timer, attempt).await else {
+                return self.finish(None);
+            };
+            match result {
+                Ok(driver) => break driver,
+                Err(Failed { error, is_final }) => {
+                    if first.is_some() || is_final {
+                        self.finish(Some(&error));
+                        if let Some(first) = first.take() {
+                            // Whoever opened the client may have gone.
+                            let _ = first.send(Err(error));
+                        }
+                        return;
+                    }
+                    tracing::debug!(address = %connector.address(), "{error}");
+                    self.attempt_failed(&error);
+                }
+            }
+        };
+        drop(timer);
+        if let Some(client) = self.client.upgrade() {
+            client.lock().opened = Some(now());
+        }
+        if let Some(first) = first.take() {
+            let _ = first.send(Ok(()));
+        }
+        let error = driver.await;
+        tracing::debug!(address = %connector.address(), "{error}");
+        self.finish(None);
+    }
+
+    fn attempt_failed(&self, error: &Error) {
+        let mut effects = super::link::LinkEffects::default();
+        self.link.lock().connection.attempt_failed(error, &mut effects);
+        effects.run();
+    }
+
+    /// This link is over. The next one is begun at once, so that it is there when it is needed, unless another
+    /// attempt cannot end differently.
+    fn finish(&mut self, final_error: Option<&Error>) {
+        self.finished = true;
+        let client = self.client.upgrade();
+        match (client, final_error) {
+            (Some(client), Some(error)) => {
+                client.die(error);
+                self.link.close(error.clone());
+            }
+            (Some(client), None) => {
+                // An error means that the client is dead, and then its calls learn why.
+                let _ = client.successor(&self.link);
+            }
+            (None, _) => self.link.close(gone()),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let error = Error::not_executed(
+            Code::Unavailable,
+            "the runtime that this client was opened on has shut down",
+        );
+        if let Some(client) = self.client.upgrade() {
+            client.die(&error);
+        }
+        self.link.close(error);
+    }
+}
+
+fn gone() -> Error {
+    Error::not_executed(Code::Unavailable, "the client was dropped")
+}
+
+struct Failed {
+    error: Error,
+    is_final: bool,
+}
+
+/// Connects once: the transport, then the hellos.
+async fn attempt(link: &Arc<Link>, connector: &dyn Connector, limits: &Limits) -> Result<Driver, Failed> {
+    let address = connector.address();
+    let connecting = async {
+        let transport = connector.connect().await.map_err(|source| {
+            let message = format!("cannot connect to {address}");
+            Failed {
+                error: Error::not_executed(Code::Unavailable, message).with_source(source),
+                is_final: false,
+            }
+        })?;
+        let peer = Peer::new(transport.peer());
+        let (mut recv, mut send) = transport.split();
+        match handshake::greet(&mut recv, &mut send, limits).await {
+            Ok(hello) => Ok(Driver::new(link.clone(), &hello, recv, send, peer)),
+            Err(error) => {
+                let is_final = error.is_final();
+                Err(Failed { error: Error::from(error), is_final })
+            }
+        }
+    };
+    tokio::time::timeout(limits.hello_timeout(), connecting).await.unwrap_or_else(|_elapsed| {
+        let message = format!("{address} did not answer with its hello within {:?}", limits.hello_timeout());
+        Err(Failed { error: Error::not_executed(Code::Unavailable, message), is_final: false })
+    })
+}
+
+/// Waits for a future while there is no connection, keeping the time of calls that wait too; `None` once nobody
+/// wants the connection any more.
+async fn while_wanted<F: Future>(link: &Link, timer: &mut Timer, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let mut shared = link.lock();
+        shared.register(cx.waker());
+        shared.kicked = false;
+        if shared.connection.is_retired() {
+            return Poll::Ready(None);
+        }
+        drop(shared);
+        // There is no connection that could break the protocol.
+        let _ = timer.poll(link, cx);
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// How long to wait before the next attempt.
+struct Backoff {
+    next: Duration,
+    max: Duration,
+    random: RandomState,
+    attempts: u64,
+}
+
+impl Backoff {
+    fn new(limits: &Limits) -> Self {
+        Backoff { next: limits.backoff(), max: limits.max_backoff(), random: RandomState::new(), attempts: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.next.min(self.max);
+        self.next = self.next.mul_f64(BACKOFF_FACTOR).min(self.max);
+        self.attempts += 1;
+        // The standard library's keys are random for each client, which is all the chance that is needed here.
+        let chance = self.random.hash_one(self.attempts) as f64 / u64::MAX as f64;
+        pause.mul_f64(1.0 + BACKOFF_JITTER * (2.0 * chance - 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_differ() {
+        let limits = Limits::default();
+        let mut backoff = Backoff::new(&limits);
+        let pauses: Vec<_> = (0..20).map(|_| backoff.next().as_secs_f64()).collect();
+        for (index, pause) in pauses.iter().enumerate() {
+            let middle = BACKOFF_FACTOR.powi(index as i32).min(120.0);
+            assert!(
+                (middle * 0.8..=middle * 1.2).contains(pause),
+                "pause {index} of {pause} s around {middle} s"
+            );
+        }
+        let other = Backoff::new(&limits).next().as_secs_f64();
+        assert!((other - pauses[0]).abs() > f64::EPSILON, "two clients wait equally long");
+    }
+}

@@ -1,0 +1,247 @@
+//! What a server serves: services by name, and how their handlers are started.
+//!
+//! A dispatcher is erased once a service and connection, not once a call: its futures are of one type, so the
+//! memory of one that has ended is used for the next.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use crate::context::{Ambient, enter};
+use crate::service::{Failure, Method, Reply, Request, Service};
+use crate::{Code, Error};
+
+/// A handler at work on one call.
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// All that is served at an address.
+#[derive(Default)]
+pub(crate) struct Registry {
+    services: Vec<Box<dyn AnyService>>,
+    targets: HashMap<Box<str>, Target>,
+    /// Names that two services or methods claim.
+    clashes: Vec<String>,
+}
+
+/// A method of a service.
+pub(crate) struct Target {
+    pub(crate) service: usize,
+    pub(crate) service_name: &'static str,
+    pub(crate) method: &'static Method,
+    pub(crate) poll_time: Arc<PollTime>,
+}
+
+impl Registry {
+    pub(crate) fn add<S: Service>(&mut self, service: S) {
+        let index = self.services.len();
+        if self.services.iter().any(|other| other.name() == S::NAME) {
+            self.clashes.push(format!("two services are named {:?}", S::NAME));
+            return;
+        }
+        for method in S::METHODS {
+            let poll_time = Arc::new(PollTime::default());
+            for name in std::iter::once(&method.name).chain(method.aliases) {
+                let name =
+                    if S::NAME.is_empty() { (*name).to_owned() } else { format!("{}.{name}", S::NAME) };
+                match self.targets.entry(name.into()) {
+                    hash_map::Entry::Vacant(entry) => {
+                        let poll_time = poll_time.clone();
+                        entry.insert(Target { service: index, service_name: S::NAME, method, poll_time });
+                    }
+                    hash_map::Entry::Occupied(entry) => {
+                        self.clashes.push(format!("two methods are named {:?}", entry.key()));
+                    }
+                }
+            }
+        }
+        self.services.push(Box::new(Shared(service)));
+    }
+
+    /// Which names are claimed twice.
+    pub(crate) fn clashes(&self) -> &[String] {
+        &self.clashes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    pub(crate) fn find(&self, method: &str) -> Option<&Target> {
+        self.targets.get(method)
+    }
+
+    /// A dispatcher for one connection.
+    pub(crate) fn open(&self, service: usize) -> Box<dyn Dispatcher> {
+        self.services[service].open()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.services.len()
+    }
+}
+
+trait AnyService: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn open(&self) -> Box<dyn Dispatcher>;
+}
+
+struct Shared<S>(S);
+
+impl<S: Service> AnyService for Shared<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn open(&self) -> Box<dyn Dispatcher> {
+        // A count of its own for each connection: one that all share would wander between the cores.
+        let service = Arc::new(self.0.clone());
+        Box::new(Typed { start: move |request| service.clone().dispatch(request), spare: None })
+    }
+}
+
+/// Runs the handlers of one service for one connection.
+pub(crate) trait Dispatcher: Send {
+    /// Starts a handler and polls it once.
+    fn run(&mut self, request: Request, ambient: &mut Option<Ambient>) -> Started;
+
+    /// Starts a handler without polling it.
+    fn start(&mut self, request: Request) -> HandlerFuture;
+}
+
+/// What became of a handler's first poll.
+pub(crate) enum Started {
+    Ended(Reply),
+    Pending(HandlerFuture),
+}
+
+struct Typed<M, F> {
+    start: M,
+    /// The memory of a handler that has ended.
+    spare: Option<Pin<Box<Slot<F>>>>,
+}
+
+impl<M, F> Dispatcher for Typed<M, F>
+where
+    M: Fn(Request) -> F + Send,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    fn run(&mut self, request: Request, ambient: &mut Option<Ambient>) -> Started {
+        let mut slot = self.spare.take().unwrap_or_else(|| Box::pin(Slot { future: None }));
+        slot.as_mut().project().future.set(Some((self.start)(request)));
+        // Nobody to wake: one that is not ready at once is polled again by a task of its own.
+        let polled = poll_handler(slot.as_mut(), ambient, &mut Context::from_waker(Waker::noop()));
+        match polled {
+            Poll::Ready(reply) => {
+                slot.as_mut().project().future.set(None);
+                self.spare = Some(slot);
+                Started::Ended(reply)
+            }
+            Poll::Pending => Started::Pending(slot),
+        }
+    }
+
+    fn start(&mut self, request: Request) -> HandlerFuture {
+        Box::pin((self.start)(request))
+    }
+}
+
+pin_project! {
+    struct Slot<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F: Future<Output = Reply>> Future for Slot<F> {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Polls a handler in its context. A panic ends the call, and only the call; its text stays here.
+pub(crate) fn poll_handler<F: Future<Output = Reply> + ?Sized>(
+    future: Pin<&mut F>,
+    ambient: &mut Option<Ambient>,
+    cx: &mut Context<'_>,
+) -> Poll<Reply> {
+    catch_unwind(AssertUnwindSafe(|| enter(ambient, || future.poll(cx)))).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+        Poll::Ready(Err(Failure::Rpc(Error::new(Code::Internal, "the handler panicked"))))
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+/// How long a method's handlers occupy whoever polls them: a running average, from which follows whether they are
+/// polled on the connection's task at once or on a task of their own.
+#[derive(Debug, Default)]
+pub(crate) struct PollTime {
+    /// In nanoseconds; 0 if it has not been measured.
+    average: AtomicU32,
+}
+
+/// Above this a handler costs the calls behind it more than a task of its own costs.
+const HEAVY: Duration = Duration::from_micros(20);
+
+/// One sample changes the average by this part of the difference, and counts at most this many times `HEAVY`: a
+/// single preemption cannot make a light method heavy.
+const WEIGHT: u32 = 8;
+const CLAMP: u32 = 4;
+
+impl PollTime {
+    /// Whether it is known to be short. What has not been measured is not.
+    pub(crate) fn is_light(&self) -> bool {
+        let average = self.average.load(Ordering::Relaxed);
+        average != 0 && Duration::from_nanos(u64::from(average)) < HEAVY
+    }
+
+    pub(crate) fn record(&self, since: Instant) {
+        let sample = since.elapsed().min(HEAVY * CLAMP).as_nanos() as u32;
+        let average = self.average.load(Ordering::Relaxed);
+        let next = match average {
+            0 => sample,
+            _ => average - average / WEIGHT + sample / WEIGHT,
+        };
+        // Two who record at once lose one sample, which does not matter.
+        self.average.store(next.max(1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_preemption_does_not_make_a_light_method_heavy() {
+        let ago = |duration| Instant::now().checked_sub(duration).expect("the machine has run for a second");
+        let time = PollTime::default();
+        assert!(!time.is_light(), "what is not measured is not light");
+        (0..20).for_each(|_| time.record(Instant::now()));
+        assert!(time.is_light());
+        time.record(ago(Duration::from_secs(1)));
+        assert!(time.is_light());
+        (0..40).for_each(|_| time.record(ago(Duration::from_millis(1))));
+        assert!(!time.is_light());
+        (0..40).for_each(|_| time.record(Instant::now()));
+        assert!(time.is_light());
+    }
+}

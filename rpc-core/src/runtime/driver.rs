@@ -1,0 +1,537 @@
+//! The task of a connection: reads, runs what was asked for, writes, keeps time.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{BufMut, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::buffers::{self, LARGE_BYTES, Scratch, with_scratch};
+use super::clock::now;
+use super::dispatch::{Dispatcher, PollTime, Started};
+use super::handler::HandlerTask;
+use super::link::{Link, LinkEffects, Writer};
+use super::timer::Timer;
+use crate::context::{Ambient, Origin, Peer};
+use crate::frame::{Assembler, LENGTH_BYTES};
+use crate::limits::CLOSE_TIMEOUT;
+use crate::marshal::Payload;
+use crate::message::{Hello, Reason};
+use crate::protocol::{Admitted, CallKey, Handled, Violation, push_reply};
+use crate::service::{Method, Request, unimplemented};
+use crate::transport::{RecvHalf, SendHalf};
+use crate::{Code, Error};
+
+/// How often a connection reads before it lets others have the thread.
+const READS_A_TURN: usize = 2;
+
+/// Up to this size a value is copied, so that a small one does not keep a large frame alive.
+const SMALL_BYTES: usize = 4 * 1024;
+
+/// One call in so many is timed.
+const SAMPLE: u8 = 16;
+
+/// Moves the bytes of one open connection until it is over, and then says why.
+pub(crate) struct Driver {
+    link: Arc<Link>,
+    recv: RecvHalf,
+    peer: Peer,
+    assembler: Assembler,
+    dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
+    timer: Timer,
+    /// It was woken to write and has let others go first.
+    gave_way: bool,
+    ended: bool,
+    closing: Option<Closing>,
+    samples: u8,
+}
+
+/// How far the end has got.
+struct Closing {
+    error: Error,
+    /// When the other side has had time enough.
+    until: Instant,
+    shut_down: bool,
+}
+
+/// A call that has been admitted and waits for its turn in a batch.
+pub(crate) struct Incoming {
+    admitted: Admitted,
+    service: usize,
+    service_name: &'static str,
+    method: &'static Method,
+    poll_time: Arc<PollTime>,
+    params: Range<usize>,
+}
+
+impl Driver {
+    pub(crate) fn new(link: Arc<Link>, hello: &Hello, recv: RecvHalf, send: SendHalf, peer: Peer) -> Self {
+        let mut effects = LinkEffects::default();
+        let mut shared = link.lock();
+        shared.writer = Some(Writer::new(send));
+        shared.connection.open(hello, now(), &mut effects);
+        drop(shared);
+        effects.run();
+        Driver {
+            recv,
+            peer,
+            assembler: Assembler::new(link.limits.frame_bytes()),
+            dispatchers: Vec::new(),
+            timer: Timer::default(),
+            gave_way: false,
+            ended: false,
+            closing: None,
+            samples: 0,
+            link,
+        }
+    }
+
+    // ---- reading ----
+
+    /// Reads what is there, twice at most.
+    ///
+    /// # Errors
+    /// What ends the connection.
+    fn poll_reads(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        for _ in 0..READS_A_TURN {
+            if self.ended || self.is_backed_up() {
+                return Ok(());
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(()),
+            }
+        }
+        // There may be more: the others on this thread go first.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Whether so many replies wait for the other side to read them that its requests wait too.
+    fn is_backed_up(&self) -> bool {
+        if self.link.registry.is_empty() {
+            return false;
+        }
+        let shared = self.link.lock();
+        let unwritten = shared.writer.as_ref().map_or(0, Writer::unwritten);
+        shared.connection.output_bytes() + unwritten > self.link.limits.send_queue_bytes()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        match self.assembler.missing() {
+            Some(missing) if missing >= LARGE_BYTES / 2 => self.poll_read_large(missing, cx),
+            _ => with_scratch(|scratch| self.poll_read_scratch(scratch, cx)),
+        }
+    }
+
+    /// Reads into the large frame under way, where its bytes stay.
+    fn poll_read_large(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if missing >= LARGE_BYTES && !self.assembler.has_room(LARGE_BYTES) {
+            self.assembler.adopt(buffers::take_large());
+        }
+        let (room, step) = self.assembler.room();
+        let mut room = room.limit(step);
+        let count = ready!(pin!(self.recv.read_buf(&mut room)).poll(cx))?;
+        if count == 0 {
+            return Poll::Ready(self.end_of_bytes());
+        }
+        let complete = self.assembler.take_complete();
+        self.link.lock().connection.received(now(), complete.is_none());
+        Poll::Ready(match complete {
+            Some(frame) => with_scratch(|scratch| self.take_large(frame, scratch)),
+            None => Ok(()),
+        })
+    }
+
+    /// Reads into the thread's scratch and takes the frames from there.
+    fn poll_read_scratch(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let mut bytes = std::mem::take(&mut scratch.bytes);
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let polled = Pin::new(&mut self.recv).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        let result = match polled {
+            Poll::Ready(Ok(())) if count == 0 => Poll::Ready(self.end_of_bytes()),
+            Poll::Ready(Ok(())) => Poll::Ready(self.take(&bytes[..count], scratch)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Pending => Poll::Pending,
+        };
+        scratch.bytes = bytes;
+        result
+    }
+
+    fn end_of_bytes(&mut self) -> Result<(), End> {
+        self.ended = true;
+        if self.link.lock().connection.peer_is_leaving() {
+            // It said that it would, and still takes the replies that it waits for.
+            return Ok(());
+        }
+        Err(End::Lost(Error::new(Code::Unavailable, "the other side closed the connection")))
+    }
+
+    /// Takes bytes as they came.
+    fn take(&mut self, mut bytes: &[u8], scratch: &mut Scratch) -> Result<(), End> {
+        if self.assembler.is_partial() {
+            bytes = self.assembler.fill(bytes)?;
+            match self.assembler.take_complete() {
+                Some(frame) => self.take_large(frame, scratch)?,
+                None => {
+                    self.link.lock().connection.received(now(), true);
+                    return Ok(());
+                }
+            }
+        }
+        let mut frames = std::mem::take(&mut scratch.frames);
+        let cut = self.assembler.cut(bytes, |frame| frames.push(frame));
+        let taken = self.take_frames(Source::Lent(bytes), &frames, scratch);
+        frames.clear();
+        scratch.frames = frames;
+        taken?;
+        Ok(cut?)
+    }
+
+    /// Takes a frame that was assembled in memory of its own.
+    fn take_large(&mut self, frame: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
+        let bytes = buffers::share(frame);
+        let whole = LENGTH_BYTES..bytes.len();
+        self.take_frames(Source::Owned(&bytes), std::slice::from_ref(&whole), scratch)
+    }
+
+    // ---- a batch of frames ----
+
+    /// Handles all frames of a read: one lock for what they say, one for the replies.
+    fn take_frames(
+        &mut self,
+        source: Source<'_>,
+        frames: &[Range<usize>],
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        let mut incoming = std::mem::take(&mut scratch.incoming);
+        let result = self.admit(&source, frames, &mut incoming, &mut scratch.effects);
+        scratch.effects.run();
+        if result.is_ok() {
+            self.run_batch(&source, &mut incoming, scratch);
+        }
+        incoming.clear();
+        scratch.incoming = incoming;
+        result
+    }
+
+    fn admit(
+        &mut self,
+        source: &Source<'_>,
+        frames: &[Range<usize>],
+        incoming: &mut Vec<Incoming>,
+        effects: &mut LinkEffects,
+    ) -> Result<(), End> {
+        let now = now();
+        let mut shared = self.link.lock();
+        let connection = &mut shared.connection;
+        connection.received(now, self.assembler.is_partial());
+        for frame in frames {
+            let bytes = &source.bytes()[frame.clone()];
+            match connection.handle(bytes, now, |value| source.payload(value), effects)? {
+                Handled::Nothing => {}
+                Handled::Call { admitted, method, params } => match self.link.registry.find(method) {
+                    Some(target) => incoming.push(Incoming {
+                        admitted,
+                        service: target.service,
+                        service_name: target.service_name,
+                        method: target.method,
+                        poll_time: target.poll_time.clone(),
+                        params: frame.end - params.len()..frame.end,
+                    }),
+                    None => connection.refuse(admitted.key, unimplemented(method)),
+                },
+            }
+            // A call of this very batch may be cancelled before it has begun.
+            for id in effects.cancelled.drain(..) {
+                if let Some(at) = incoming.iter().position(|call| call.admitted.key == CallKey::Call(id)) {
+                    incoming.remove(at);
+                    connection.ended_unstarted();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_batch(&mut self, source: &Source<'_>, incoming: &mut Vec<Incoming>, scratch: &mut Scratch) {
+        if incoming.is_empty() {
+            return;
+        }
+        let limit = self.link.lock().connection.peer_frame_bytes();
+        let mut at_once = 0;
+        let mut kept = false;
+        for call in incoming.drain(..) {
+            // Two calls of one id in one batch are a violation only if the first still runs.
+            if kept && self.link.lock().connection.is_live(call.admitted.key) {
+                let violation = Violation::new(Reason::Protocol, "a call id that is in use");
+                self.start_closing(&violation);
+                break;
+            }
+            match self.run(source, call, scratch, limit) {
+                Ran::AtOnce => at_once += 1,
+                Ran::Kept => kept = true,
+            }
+        }
+        self.link.lock().connection.ended_at_once(at_once, &mut scratch.replies);
+    }
+
+    /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
+    fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, limit: usize) -> Ran {
+        let Incoming {
+            admitted: Admitted { key, deadline, metadata },
+            service,
+            service_name,
+            method,
+            poll_time,
+            params,
+        } = call;
+        let request = Request::new(method, source.payload(&source.bytes()[params]));
+        let origin = Origin {
+            service: service_name,
+            method: method.name,
+            peer: self.peer.clone(),
+            deadline,
+            metadata,
+        };
+        let mut ambient = Some(Ambient::Origin(origin));
+        if self.dispatchers.is_empty() {
+            self.dispatchers.resize_with(self.link.registry.len(), || None);
+        }
+        let dispatcher = self.dispatchers[service].get_or_insert_with(|| self.link.registry.open(service));
+        let link = self.link.clone();
+        if !poll_time.is_light() {
+            let future = Some(dispatcher.start(request));
+            HandlerTask { link, key, ambient, future, poll_time: Some(poll_time) }.spawn(!method.no_cancel);
+            return Ran::Kept;
+        }
+        self.samples = (self.samples + 1) % SAMPLE;
+        let since = (self.samples == 0).then(Instant::now);
+        let started = dispatcher.run(request, &mut ambient);
+        if let Some(since) = since {
+            poll_time.record(since);
+        }
+        match started {
+            Started::Ended(reply) => {
+                if let Some(id) = key.reply_id() {
+                    let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                    push_reply(&mut scratch.replies, id, &reply, metadata.as_deref(), limit);
+                }
+                Ran::AtOnce
+            }
+            Started::Pending(future) => {
+                let future = Some(future);
+                HandlerTask { link, key, ambient, future, poll_time: None }.spawn(!method.no_cancel);
+                Ran::Kept
+            }
+        }
+    }
+
+    // ---- writing ----
+
+    /// Writes what waits. Woken to do so, it first goes to the back of the queue once, so that others can add to it.
+    fn poll_writes(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut effects = LinkEffects::default();
+        // Twice, for what was added meanwhile; then the others on this thread go first.
+        for _ in 0..2 {
+            let mut shared = self.link.lock();
+            if let Some(error) = shared.write_error.take() {
+                return Err(error);
+            }
+            if shared.kicked && !self.gave_way && self.closing.is_none() && shared.connection.has_output() {
+                self.gave_way = true;
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            shared.kicked = false;
+            self.gave_way = false;
+            let has_output = shared.connection.has_output();
+            let Some(mut writer) = shared.writer.take_if(|writer| has_output || !writer.is_idle()) else {
+                return Ok(());
+            };
+            if writer.is_idle() {
+                shared.load(&mut writer, &mut effects);
+            }
+            drop(shared);
+            effects.run();
+            let written = writer.poll_write(cx);
+            let mut shared = self.link.lock();
+            let progress = writer.took_progress();
+            shared.connection.sent(now(), progress, written.is_pending());
+            if written.is_ready() {
+                shared.recycle(&mut writer);
+            }
+            shared.writer = Some(writer);
+            match written {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(()),
+            }
+        }
+        if self.link.lock().connection.has_output() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    // ---- time ----
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        Ok(self.timer.poll(&self.link, cx)?)
+    }
+
+    // ---- the end ----
+
+    fn start_closing(&mut self, violation: &Violation) {
+        let mut effects = LinkEffects::default();
+        self.link.lock().connection.violated(violation, &mut effects);
+        effects.run();
+        let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
+        tracing::debug!(peer = ?self.peer, "{error}");
+        self.close_with(error);
+    }
+
+    fn close_with(&mut self, error: Error) {
+        self.closing.get_or_insert(Closing { error, until: now() + CLOSE_TIMEOUT, shut_down: false });
+    }
+
+    /// Writes the last bytes, shuts down, and waits for the other side to do so: a connection that is dropped with
+    /// bytes unread would take its last words with it.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(closing) = &mut self.closing else { return Poll::Pending };
+        let error = closing.error.clone();
+        if self.timer.poll_until(closing.until, cx).is_ready() {
+            return Poll::Ready(error);
+        }
+        if !closing.shut_down {
+            let mut shared = self.link.lock();
+            let output = shared.connection.has_output();
+            // A caller may have the writer; it comes back with a kick.
+            let Some(writer) = shared.writer.as_mut().filter(|writer| !output && writer.is_idle()) else {
+                return Poll::Pending;
+            };
+            if ready!(writer.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(error);
+            }
+            closing.shut_down = true;
+        }
+        while !self.ended {
+            let count = with_scratch(|scratch| {
+                let mut buffer = ReadBuf::new(&mut scratch.bytes);
+                Pin::new(&mut self.recv).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            });
+            match ready!(count) {
+                Ok(0) | Err(_) => self.ended = true,
+                Ok(_) => {}
+            }
+        }
+        Poll::Ready(error)
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.poll_reads(cx)?;
+        self.poll_timer(cx)?;
+        let finished = self.link.lock().connection.is_finished(now());
+        if finished {
+            let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
+            let mut effects = LinkEffects::default();
+            self.link.lock().connection.close(error.clone(), &mut effects);
+            effects.run();
+            self.close_with(error);
+        }
+        Ok(())
+    }
+}
+
+impl Future for Driver {
+    type Output = Error;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        let this = self.get_mut();
+        this.link.lock().register(cx.waker());
+        if this.closing.is_none() {
+            match this.poll_work(cx) {
+                Ok(()) => {}
+                Err(End::Violation(violation)) => this.start_closing(&violation),
+                Err(End::Lost(error)) => return Poll::Ready(error),
+            }
+        }
+        if let Err(error) = this.poll_writes(cx) {
+            return Poll::Ready(lost(error));
+        }
+        this.poll_close(cx)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Whatever ended it, nobody is left waiting.
+        let error = match &self.closing {
+            Some(closing) => closing.error.clone(),
+            None => Error::new(Code::Unavailable, "the connection was lost"),
+        };
+        self.link.close(error);
+    }
+}
+
+enum Ran {
+    AtOnce,
+    Kept,
+}
+
+/// Where the bytes of a batch lie.
+enum Source<'a> {
+    /// In memory that is lent for the batch.
+    Lent(&'a [u8]),
+    /// In memory of their own, which can be shared.
+    Owned(&'a Bytes),
+}
+
+impl Source<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Source::Lent(bytes) => bytes,
+            Source::Owned(bytes) => bytes,
+        }
+    }
+
+    /// A value in these bytes that is to be kept, copied only if it must be.
+    fn payload(&self, value: &[u8]) -> Payload {
+        match self {
+            Source::Owned(bytes) if value.len() > SMALL_BYTES => Payload::from(bytes.slice_ref(value)),
+            _ => Payload::from_slice(value),
+        }
+    }
+}
+
+/// Why a connection cannot go on.
+enum End {
+    Violation(Violation),
+    Lost(Error),
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        End::Violation(violation)
+    }
+}
+
+impl From<crate::frame::BadLength> for End {
+    fn from(bad: crate::frame::BadLength) -> Self {
+        End::Violation(Violation::new(Reason::Frame, bad))
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Lost(lost(error))
+    }
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new(Code::Unavailable, "the connection was lost").with_source(error)
+}

@@ -1,0 +1,151 @@
+//! Calls that stay in this process: the same stub, marshalling and context, but no socket and no task.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::time::Sleep;
+
+use super::blocking::Home;
+use super::clock::now;
+use super::dispatch::{Dispatcher, HandlerFuture, Registry, poll_handler};
+use crate::context::{Ambient, Origin, Peer};
+use crate::marshal::Payload;
+use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
+use crate::service::{Failure, Reply, Request, Service, unimplemented};
+use crate::{Address, Executed};
+
+/// A service that is called without leaving the process.
+pub(crate) struct InProcess {
+    registry: Registry,
+    dispatcher: Mutex<Box<dyn Dispatcher>>,
+}
+
+impl InProcess {
+    pub(crate) fn new<S: Service>(service: S) -> Self {
+        let mut registry = Registry::default();
+        registry.add(service);
+        let dispatcher = Mutex::new(registry.open(0));
+        InProcess { registry, dispatcher }
+    }
+
+    /// Starts a call, which then runs in whoever polls it.
+    pub(crate) fn enter(&self, call: &NewCall<'_>) -> Result<LocalCall, CallFailure> {
+        if call.deadline.is_some_and(|deadline| deadline <= now()) {
+            return Err(CallFailure::Rpc(deadline_exceeded(Executed::No)));
+        }
+        let Some(target) = self.registry.find(call.method) else {
+            return Err(CallFailure::Rpc(unimplemented(call.method)));
+        };
+        let origin = Origin {
+            service: target.service_name,
+            method: target.method.name,
+            peer: Peer::new(Address::new("in-process:")),
+            deadline: call.deadline,
+            metadata: call.metadata.cloned().map(Box::new),
+        };
+        let request = Request::new(target.method, call.payload.clone());
+        let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
+        Ok(LocalCall {
+            future: Some(future),
+            ambient: Some(Ambient::Origin(origin)),
+            deadline: call.deadline.map(|deadline| (deadline, None)),
+            no_cancel: target.method.no_cancel,
+        })
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+/// A call that runs in its caller.
+pub(crate) struct LocalCall {
+    /// Gone once it has ended.
+    future: Option<HandlerFuture>,
+    ambient: Option<Ambient>,
+    /// With its timer, once that has been needed.
+    deadline: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
+    no_cancel: bool,
+}
+
+impl LocalCall {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        if let Poll::Ready(reply) = poll_handler(future.as_mut(), &mut self.ambient, cx) {
+            self.future = None;
+            let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
+            return Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata });
+        }
+        if self.poll_deadline(cx).is_ready() {
+            return Poll::Ready(deadline_exceeded(Executed::Maybe).into());
+        }
+        Poll::Pending
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((deadline, timer)) = &mut self.deadline else { return Poll::Pending };
+        let timer = match timer {
+            Some(timer) => timer,
+            None => {
+                // A caller on another executor has no timers of tokio's; the library's thread has.
+                let library = if Handle::try_current().is_err() { Home::library().ok() } else { None };
+                let _entered = library.as_ref().map(|home| home.handle.enter());
+                timer.insert(Box::pin(tokio::time::sleep_until((*deadline).into())))
+            }
+        };
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl Drop for LocalCall {
+    fn drop(&mut self) {
+        let Some(future) = self.future.take() else { return };
+        if let Some(context) = self.ambient.as_ref().and_then(Ambient::made) {
+            context.cancel();
+        }
+        if self.no_cancel {
+            let ambient = self.ambient.take();
+            let handle = Handle::try_current().or_else(|_| Home::library().map(|home| home.handle));
+            if let Ok(handle) = handle {
+                handle.spawn(ToItsEnd { future, ambient });
+            }
+        }
+    }
+}
+
+/// A handler whose caller has gone and that runs to its end all the same.
+struct ToItsEnd {
+    future: HandlerFuture,
+    ambient: Option<Ambient>,
+}
+
+impl Future for ToItsEnd {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        poll_handler(this.future.as_mut(), &mut this.ambient, cx).map(drop::<Reply>)
+    }
+}
+
+impl From<Failure> for CallFailure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::App(value) => CallFailure::App(value),
+            Failure::Rpc(error) => CallFailure::Rpc(error),
+        }
+    }
+}
+
+impl From<Payload> for Outcome {
+    fn from(value: Payload) -> Self {
+        Outcome { result: Ok(value), metadata: None }
+    }
+}

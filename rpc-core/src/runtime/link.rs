@@ -1,0 +1,292 @@
+//! What callers, handlers and the connection's task share of one connection: the protocol under a lock, and the
+//! right to write.
+//!
+//! A call takes the lock twice, to enter and to leave. Who writes is decided under the lock: a lone caller writes
+//! its call through itself; among many, the first wakes the connection's task, which lets the others add theirs
+//! before it flushes once for all.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::AsyncWrite;
+use tokio::task::AbortHandle;
+
+use super::clock::now;
+use super::dispatch::Registry;
+use crate::limits::Limits;
+use crate::marshal::Payload;
+use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Next, Outbox};
+use crate::service::Failure;
+use crate::transport::SendHalf;
+use crate::{Context as CallContext, Error, Metadata};
+
+/// A handler that runs: how to stop it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) context: CallContext,
+    /// None for a handler that runs to its end whatever happens.
+    pub(crate) abort: Option<AbortHandle>,
+}
+
+pub(crate) type LinkEffects = Effects<Waker, Running>;
+
+/// One connection, shared by all who use it.
+pub(crate) struct Link {
+    pub(crate) limits: Limits,
+    /// What is served on it.
+    pub(crate) registry: Arc<Registry>,
+    shared: Mutex<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) connection: Connection<Waker, Running>,
+    /// The right to write: here while nobody does.
+    pub(crate) writer: Option<Writer>,
+    /// Somebody wrote and it failed.
+    pub(crate) write_error: Option<io::Error>,
+    /// The connection's task, to be woken.
+    pub(crate) task: Option<Waker>,
+    /// It has been woken to write.
+    pub(crate) kicked: bool,
+    spare: Outbox,
+}
+
+impl Link {
+    pub(crate) fn new(limits: Limits, registry: Arc<Registry>) -> Arc<Self> {
+        let shared = Shared {
+            connection: Connection::new(limits.clone(), now()),
+            writer: None,
+            write_error: None,
+            task: None,
+            kicked: false,
+            spare: Outbox::default(),
+        };
+        Arc::new(Link { limits, registry, shared: Mutex::new(shared) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // No user code runs under the lock, and what the runtime does there leaves it sound.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a call, or goes on with one that was granted its place.
+    pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, waker: &Waker) -> Entry {
+        let now = now();
+        let mut shared = self.lock();
+        let connection = &mut shared.connection;
+        let entry = match granted {
+            None => connection.enter(call, now, || waker.clone()),
+            Some(id) => connection.resume(id, call, now, || waker.clone()),
+        };
+        if matches!(entry, Entry::Entered(_) | Entry::Queued) {
+            let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
+            let timer = call.deadline.is_some() && shared.connection.poll_timeout() == call.deadline;
+            self.write_or_kick(shared, alone, timer);
+        }
+        entry
+    }
+
+    /// Looks after a call.
+    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Next {
+        self.lock().connection.poll_call(id, |stored| stored.clone_from(waker))
+    }
+
+    /// A caller has gone.
+    pub(crate) fn drop_call(&self, id: CallId) {
+        let mut effects = LinkEffects::default();
+        let mut shared = self.lock();
+        shared.connection.drop_call(id, &mut effects);
+        self.write_or_kick(shared, false, false);
+        // Outside of the lock: a waker may be anybody's code.
+        effects.run();
+    }
+
+    /// A handler that was kept has ended: with a reply, or without one because it was stopped.
+    pub(crate) fn handler_ended(
+        &self,
+        key: CallKey,
+        reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
+    ) {
+        let mut shared = self.lock();
+        shared.connection.ended(key, reply);
+        let finished = shared.connection.is_finished(now());
+        self.write_or_kick(shared, false, finished);
+    }
+
+    /// Takes no more calls from the other side and ends when those that run have ended.
+    pub(crate) fn start_drain(&self) {
+        let mut shared = self.lock();
+        shared.connection.start_drain(now());
+        shared.kick();
+    }
+
+    /// Nobody will call on this link any more.
+    pub(crate) fn retire(&self) {
+        let mut shared = self.lock();
+        shared.connection.retire(now());
+        shared.kick();
+    }
+
+    /// It is over.
+    pub(crate) fn close(&self, error: Error) {
+        let mut effects = LinkEffects::default();
+        let mut shared = self.lock();
+        shared.connection.close(error, &mut effects);
+        shared.kick();
+        drop(shared);
+        effects.run();
+    }
+
+    /// Sees to it that what waits goes out: the caller writes it if it is `alone`, or the connection's task is
+    /// woken, also for a `timer` that is due earlier than it knows.
+    fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, alone: bool, timer: bool) {
+        if timer {
+            shared.kick();
+            return;
+        }
+        if !shared.connection.has_output() || shared.kicked {
+            return;
+        }
+        // Whoever has the writer looks for more when it comes back.
+        let Some(mut writer) = shared.writer.take_if(|writer| alone && writer.is_idle()) else {
+            if shared.writer.is_some() {
+                shared.kick();
+            }
+            return;
+        };
+        let mut effects = LinkEffects::default();
+        shared.load(&mut writer, &mut effects);
+        drop(shared);
+        effects.run();
+        // With nobody to wake: if the transport does not take it all now, the connection's task goes on with it.
+        let result = writer.poll_write(&mut Context::from_waker(Waker::noop()));
+        self.lock().put_back(writer, result);
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The connection's task is the one to wake.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        match &mut self.task {
+            Some(task) => task.clone_from(waker),
+            None => self.task = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn kick(&mut self) {
+        if !self.kicked {
+            self.kicked = true;
+            if let Some(task) = &self.task {
+                task.wake_by_ref();
+            }
+        }
+    }
+
+    /// Gives an idle writer all that waits.
+    pub(crate) fn load(&mut self, writer: &mut Writer, effects: &mut LinkEffects) {
+        let spare = std::mem::take(&mut self.spare);
+        writer.outbox = self.connection.take_output(spare, effects);
+    }
+
+    /// Takes the writer back from a caller who wrote.
+    fn put_back(&mut self, mut writer: Writer, result: Poll<io::Result<()>>) {
+        match result {
+            Poll::Ready(Ok(())) => {
+                self.spare = std::mem::take(&mut writer.outbox);
+                if self.connection.has_output() {
+                    self.kick();
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                self.write_error = Some(error);
+                self.kick();
+            }
+            Poll::Pending => self.kick(),
+        }
+        self.writer = Some(writer);
+    }
+
+    /// Takes back the buffer that a writer has emptied.
+    pub(crate) fn recycle(&mut self, writer: &mut Writer) {
+        self.spare = std::mem::take(&mut writer.outbox);
+    }
+}
+
+impl LinkEffects {
+    /// Wakes and stops whom it concerns; not under the lock, since a waker may be anybody's code.
+    pub(crate) fn run(&mut self) {
+        self.wake.drain(..).for_each(Waker::wake);
+        for running in self.stop.drain(..) {
+            running.context.cancel();
+            if let Some(abort) = running.abort {
+                abort.abort();
+            }
+        }
+        self.cancelled.clear();
+    }
+}
+
+/// The right to write, and what is being written.
+pub(crate) struct Writer {
+    half: SendHalf,
+    outbox: Outbox,
+    unflushed: bool,
+    /// Bytes were taken since somebody last asked.
+    progress: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(half: SendHalf) -> Self {
+        Writer { half, outbox: Outbox::default(), unflushed: false, progress: false }
+    }
+
+    /// Whether nothing is left of an earlier write.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_empty() && !self.unflushed
+    }
+
+    /// How many bytes are left of an earlier write.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether bytes were taken since the last time this was asked.
+    pub(crate) fn took_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    /// Writes all it has and flushes.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.outbox.slices(&mut slices);
+            let written = match &slices[..count] {
+                [slice] => ready!(Pin::new(&mut self.half).poll_write(cx, slice))?,
+                slices => ready!(Pin::new(&mut self.half).poll_write_vectored(cx, slices))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.progress = true;
+            self.unflushed = true;
+            self.outbox.advance(written);
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.half).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_shutdown(cx)
+    }
+}

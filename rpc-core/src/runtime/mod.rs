@@ -1,0 +1,25 @@
+//! The tokio runtime around the protocol: one task and one lock a connection, for either side.
+//!
+//! [`link`] is what callers and handlers share of a connection, [`driver`] the task that moves its bytes,
+//! [`client`] keeps a connection open, [`server`] accepts them, [`dispatch`] runs handlers. The shape is explained
+//! in `ARCHITECTURE.md` ("The engine").
+
+mod blocking;
+mod buffers;
+mod client;
+mod clock;
+mod dispatch;
+mod driver;
+mod handler;
+mod handshake;
+mod in_process;
+mod link;
+mod server;
+mod timer;
+
+pub(crate) use blocking::{Home, block_on};
+pub(crate) use client::Client;
+pub(crate) use clock::now;
+pub(crate) use in_process::{InProcess, LocalCall};
+pub(crate) use link::Link;
+pub use server::{Bound, Drained, Server, ShutdownHandle};
