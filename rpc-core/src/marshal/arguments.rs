@@ -1,6 +1,7 @@
 //! The arguments of a call on their way in, unmarshalled one by one in the order of declaration.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::reader::Reader;
 use super::{Fault, Guard};
@@ -46,7 +47,20 @@ impl<'a> Arguments<'a> {
     /// If it is missing, or not a `T`; for the last declared argument also if what follows is not well-formed.
     #[inline]
     pub fn next<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
-        let value = if self.left > 0 { self.unmarshal()? } else { return Err(self.missing()) };
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.missing())?;
+        let value = self.reader.value().map_err(|fault| self.wrong(fault))?;
+        self.advance()?;
+        Ok(value)
+    }
+
+    /// The next argument, of a type that borrows nothing; faster than [`next`](Self::next) for a `Vec<u8>`.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    #[inline]
+    pub fn next_owned<T: DeserializeOwned + 'static>(&mut self) -> Result<T, Error> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.missing())?;
+        let value = self.reader.owned().map_err(|fault| self.wrong(fault))?;
         self.advance()?;
         Ok(value)
     }
@@ -57,15 +71,11 @@ impl<'a> Arguments<'a> {
     /// As [`next`](Self::next), except that a missing argument is none.
     #[inline]
     pub fn next_or_default<T: Deserialize<'a> + Default>(&mut self) -> Result<T, Error> {
-        let value = if self.left > 0 { self.unmarshal()? } else { T::default() };
+        if self.left > 0 {
+            return self.next();
+        }
         self.advance()?;
-        Ok(value)
-    }
-
-    #[inline]
-    fn unmarshal<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
-        self.left -= 1;
-        self.reader.value().map_err(|fault| self.wrong(fault))
+        Ok(T::default())
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 use super::access::{Binary, Elements, Entries, Extension, Places, UnitVariant, Variant};
-use super::reader::{Head, Reader, text};
+use super::reader::{Head, Loose, Reader, text};
 use super::{EXTENSION, Fault};
 
 impl<'de> Reader<'de> {
@@ -21,7 +21,11 @@ impl<'de> Reader<'de> {
             Head::F32(value) => visitor.visit_f32(value),
             Head::F64(value) => visitor.visit_f64(value),
             Head::Str(bytes) => visitor.visit_borrowed_str(text(bytes)?),
-            Head::Bin(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Head::Bin(bytes) if self.loose == Loose::Elements => Binary::visit(self, bytes, places, visitor),
+            Head::Bin(bytes) => {
+                self.loose = Loose::BytesSeen;
+                visitor.visit_borrowed_bytes(bytes)
+            }
             Head::Array(len) => self.elements(visitor, len, places),
             Head::Map(len) => self.entries(visitor, len, places),
             Head::Ext(tag, bytes) => {

@@ -24,17 +24,20 @@ mod guard;
 mod payload;
 mod reader;
 mod serializer;
+mod timestamp;
+mod unmarshal;
 mod writer;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::argument_list::ArgumentList;
 pub use self::arguments::Arguments;
 pub(crate) use self::fault::Fault;
 pub(crate) use self::guard::Guard;
 pub use self::payload::Payload;
-use self::reader::Reader;
+pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
+pub(crate) use self::unmarshal::{unmarshal, unmarshal_owned, unmarshal_within};
 
 /// The name of newtypes that stand for an extension: a pair of its type and its bytes. It is that of rmp-serde, so
 /// that types written for that crate work.
@@ -56,20 +59,3 @@ pub enum Shape {
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
-
-/// Unmarshals one whole value within the default [`Guard`]; bytes that follow it are an error.
-///
-/// # Errors
-/// The [`Fault`] says what was expected where, and what came. Which code that is, and whether the call ran, is
-/// for the caller to say.
-pub(crate) fn unmarshal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
-    unmarshal_within(bytes, Guard::default())
-}
-
-/// Like [`unmarshal`], within another [`Guard`].
-pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
-    let mut reader = Reader::new(bytes, guard);
-    let value = reader.value()?;
-    reader.end()?;
-    Ok(value)
-}

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-
 use super::{Fault, Guard};
 
 /// What is left of some bytes, and of the depth and memory that their values may take.
@@ -18,6 +16,19 @@ pub(super) struct Reader<'de> {
     budget: usize,
     /// How large the place is that was charged for the value which is read next; see [`Reader::charge_own`].
     pub(super) room: usize,
+    /// What visitors that take anything are given for a binary; see [`Reader::value`].
+    pub(super) loose: Loose,
+}
+
+/// What visitors that take anything are given for a binary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Loose {
+    /// Bytes; none of them saw one yet.
+    Bytes,
+    /// Bytes; at least one of them saw some.
+    BytesSeen,
+    /// Elements.
+    Elements,
 }
 
 /// A value's beginning; for all but arrays and maps also its end.
@@ -42,14 +53,7 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
         let budget = guard.budget().saturating_add(bytes.len());
-        Reader { rest: bytes, depth: guard.depth(), budget, room: 0 }
-    }
-
-    /// Unmarshals the next value.
-    #[inline]
-    pub(super) fn value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
-        self.room = size_of::<T>();
-        T::deserialize(self)
+        Reader { rest: bytes, depth: guard.depth(), budget, room: 0, loose: Loose::Bytes }
     }
 
     /// The length of the array that comes next, for a caller who will read its elements.
@@ -162,6 +166,16 @@ impl<'de> Reader<'de> {
     pub(super) fn size_hint(left: usize) -> Option<usize> {
         const AT_MOST: usize = 4_096;
         Some(left.min(AT_MOST))
+    }
+
+    /// What there is to return to with [`restore`](Self::restore).
+    #[inline]
+    pub(super) fn save(&self) -> (&'de [u8], usize) {
+        (self.rest, self.budget)
+    }
+
+    pub(super) fn restore(&mut self, (rest, budget): (&'de [u8], usize)) {
+        (self.rest, self.budget) = (rest, budget);
     }
 
     /// What is left to read.

@@ -26,17 +26,22 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 #[derive(Default)]
 pub(crate) struct Registry {
     services: Vec<Box<dyn AnyService>>,
-    targets: HashMap<Box<str>, Target>,
+    targets: Vec<Target>,
+    names: HashMap<Box<str>, TargetId>,
     /// Names that two services or methods claim.
     clashes: Vec<String>,
 }
+
+/// Which method of a registry.
+#[derive(Clone, Copy)]
+pub(crate) struct TargetId(usize);
 
 /// A method of a service.
 pub(crate) struct Target {
     pub(crate) service: usize,
     pub(crate) service_name: &'static str,
     pub(crate) method: &'static Method,
-    pub(crate) poll_time: Arc<PollTime>,
+    pub(crate) poll_time: PollTime,
 }
 
 impl Registry {
@@ -47,14 +52,15 @@ impl Registry {
             return;
         }
         for method in S::METHODS {
-            let poll_time = Arc::new(PollTime::default());
+            let id = TargetId(self.targets.len());
+            let poll_time = PollTime::default();
+            self.targets.push(Target { service: index, service_name: S::NAME, method, poll_time });
             for name in std::iter::once(&method.name).chain(method.aliases) {
                 let name =
                     if S::NAME.is_empty() { (*name).to_owned() } else { format!("{}.{name}", S::NAME) };
-                match self.targets.entry(name.into()) {
+                match self.names.entry(name.into()) {
                     hash_map::Entry::Vacant(entry) => {
-                        let poll_time = poll_time.clone();
-                        entry.insert(Target { service: index, service_name: S::NAME, method, poll_time });
+                        entry.insert(id);
                     }
                     hash_map::Entry::Occupied(entry) => {
                         self.clashes.push(format!("two methods are named {:?}", entry.key()));
@@ -74,8 +80,13 @@ impl Registry {
         self.services.is_empty()
     }
 
-    pub(crate) fn find(&self, method: &str) -> Option<&Target> {
-        self.targets.get(method)
+    /// The method of a name on the wire.
+    pub(crate) fn find(&self, name: &str) -> Option<TargetId> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn target(&self, id: TargetId) -> &Target {
+        &self.targets[id.0]
     }
 
     /// A dispatcher for one connection.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::buffers::{self, LARGE_BYTES, Scratch, with_scratch};
 use super::clock::now;
-use super::dispatch::{Dispatcher, PollTime, Started};
+use super::dispatch::{Dispatcher, Started, TargetId};
 use super::handler::HandlerTask;
 use super::link::{Link, LinkEffects, Writer};
 use super::timer::Timer;
@@ -23,7 +23,7 @@ use crate::limits::CLOSE_TIMEOUT;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason};
 use crate::protocol::{Admitted, CallKey, Handled, Violation, push_reply};
-use crate::service::{Method, Request, unimplemented};
+use crate::service::{Request, unimplemented};
 use crate::transport::{RecvHalf, SendHalf};
 use crate::{Code, Error};
 
@@ -62,10 +62,7 @@ struct Closing {
 /// A call that has been admitted and waits for its turn in a batch.
 pub(crate) struct Incoming {
     admitted: Admitted,
-    service: usize,
-    service_name: &'static str,
-    method: &'static Method,
-    poll_time: Arc<PollTime>,
+    target: TargetId,
     params: Range<usize>,
 }
 
@@ -237,14 +234,10 @@ impl Driver {
             match connection.handle(bytes, now, |value| source.payload(value), effects)? {
                 Handled::Nothing => {}
                 Handled::Call { admitted, method, params } => match self.link.registry.find(method) {
-                    Some(target) => incoming.push(Incoming {
-                        admitted,
-                        service: target.service,
-                        service_name: target.service_name,
-                        method: target.method,
-                        poll_time: target.poll_time.clone(),
-                        params: frame.end - params.len()..frame.end,
-                    }),
+                    Some(target) => {
+                        let params = frame.end - params.len()..frame.end;
+                        incoming.push(Incoming { admitted, target, params });
+                    }
                     None => connection.refuse(admitted.key, unimplemented(method)),
                 },
             }
@@ -283,17 +276,12 @@ impl Driver {
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
     fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, limit: usize) -> Ran {
-        let Incoming {
-            admitted: Admitted { key, deadline, metadata },
-            service,
-            service_name,
-            method,
-            poll_time,
-            params,
-        } = call;
+        let Incoming { admitted: Admitted { key, deadline, metadata }, target: id, params } = call;
+        let target = self.link.registry.target(id);
+        let method = target.method;
         let request = Request::new(method, source.payload(&source.bytes()[params]));
         let origin = Origin {
-            service: service_name,
+            service: target.service_name,
             method: method.name,
             peer: self.peer.clone(),
             deadline,
@@ -303,33 +291,31 @@ impl Driver {
         if self.dispatchers.is_empty() {
             self.dispatchers.resize_with(self.link.registry.len(), || None);
         }
-        let dispatcher = self.dispatchers[service].get_or_insert_with(|| self.link.registry.open(service));
-        let link = self.link.clone();
-        if !poll_time.is_light() {
-            let future = Some(dispatcher.start(request));
-            HandlerTask { link, key, ambient, future, poll_time: Some(poll_time) }.spawn(!method.no_cancel);
-            return Ran::Kept;
-        }
-        self.samples = (self.samples + 1) % SAMPLE;
-        let since = (self.samples == 0).then(Instant::now);
-        let started = dispatcher.run(request, &mut ambient);
-        if let Some(since) = since {
-            poll_time.record(since);
-        }
-        match started {
-            Started::Ended(reply) => {
-                if let Some(id) = key.reply_id() {
-                    let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
-                    push_reply(&mut scratch.replies, id, &reply, metadata.as_deref(), limit);
+        let dispatcher =
+            self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
+        let (future, timed) = if target.poll_time.is_light() {
+            self.samples = (self.samples + 1) % SAMPLE;
+            let since = (self.samples == 0).then(Instant::now);
+            let started = dispatcher.run(request, &mut ambient);
+            if let Some(since) = since {
+                target.poll_time.record(since);
+            }
+            match started {
+                Started::Ended(reply) => {
+                    if let Some(id) = key.reply_id() {
+                        let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                        push_reply(&mut scratch.replies, id, &reply, metadata.as_deref(), limit);
+                    }
+                    return Ran::AtOnce;
                 }
-                Ran::AtOnce
+                Started::Pending(future) => (future, None),
             }
-            Started::Pending(future) => {
-                let future = Some(future);
-                HandlerTask { link, key, ambient, future, poll_time: None }.spawn(!method.no_cancel);
-                Ran::Kept
-            }
-        }
+        } else {
+            (dispatcher.start(request), Some(id))
+        };
+        let link = self.link.clone();
+        HandlerTask { link, key, ambient, future: Some(future), timed }.spawn(!method.no_cancel);
+        Ran::Kept
     }
 
     // ---- writing ----

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::dispatch::{HandlerFuture, PollTime, poll_handler};
+use super::dispatch::{HandlerFuture, TargetId, poll_handler};
 use super::link::{Link, Running};
 use crate::context::Ambient;
 use crate::protocol::CallKey;
@@ -19,8 +19,8 @@ pub(crate) struct HandlerTask {
     pub(crate) ambient: Option<Ambient>,
     /// Gone once it has ended.
     pub(crate) future: Option<HandlerFuture>,
-    /// Where to note how long the first poll takes.
-    pub(crate) poll_time: Option<Arc<PollTime>>,
+    /// The method whose first poll is to be timed.
+    pub(crate) timed: Option<TargetId>,
 }
 
 impl HandlerTask {
@@ -54,9 +54,9 @@ impl Future for HandlerTask {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
-        let since = this.poll_time.as_ref().map(|_| Instant::now());
+        let timed = this.timed.take().map(|id| (&this.link.registry.target(id).poll_time, Instant::now()));
         let polled = poll_handler(future.as_mut(), &mut this.ambient, cx);
-        if let (Some(poll_time), Some(since)) = (this.poll_time.take(), since) {
+        if let Some((poll_time, since)) = timed {
             poll_time.record(since);
         }
         let Poll::Ready(reply) = polled else { return Poll::Pending };

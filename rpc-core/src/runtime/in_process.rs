@@ -38,7 +38,7 @@ impl InProcess {
         if call.deadline.is_some_and(|deadline| deadline <= now()) {
             return Err(CallFailure::Rpc(deadline_exceeded(Executed::No)));
         }
-        let Some(target) = self.registry.find(call.method) else {
+        let Some(target) = self.registry.find(call.method).map(|id| self.registry.target(id)) else {
             return Err(CallFailure::Rpc(unimplemented(call.method)));
         };
         let origin = Origin {

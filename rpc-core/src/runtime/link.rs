@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use tokio::io::AsyncWrite;
 use tokio::task::AbortHandle;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) write_error: Option<io::Error>,
     /// The connection's task, to be woken.
     pub(crate) task: Option<Waker>,
+    /// When it will wake by itself at the latest.
+    pub(crate) armed: Option<Instant>,
     /// It has been woken to write.
     pub(crate) kicked: bool,
     spare: Outbox,
@@ -60,6 +63,7 @@ impl Link {
             writer: None,
             write_error: None,
             task: None,
+            armed: None,
             kicked: false,
             spare: Outbox::default(),
         };
@@ -82,7 +86,7 @@ impl Link {
         };
         if matches!(entry, Entry::Entered(_) | Entry::Queued) {
             let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
-            let timer = call.deadline.is_some() && shared.connection.poll_timeout() == call.deadline;
+            let timer = shared.is_earlier(call.deadline);
             self.write_or_kick(shared, alone, timer);
         }
         entry
@@ -179,6 +183,11 @@ impl Shared {
             Some(task) => task.clone_from(waker),
             None => self.task = Some(waker.clone()),
         }
+    }
+
+    /// Whether the connection's task would be too late for a deadline.
+    fn is_earlier(&self, deadline: Option<Instant>) -> bool {
+        deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
     pub(crate) fn kick(&mut self) {

@@ -27,7 +27,11 @@ impl Timer {
     pub(crate) fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Result<(), Violation> {
         let mut effects = LinkEffects::default();
         loop {
-            let due = link.lock().connection.poll_timeout();
+            let mut shared = link.lock();
+            let due = shared.connection.poll_timeout();
+            // What it is armed for already may be earlier, and then it wakes for nothing once.
+            shared.armed = self.armed.into_iter().chain(due).min();
+            drop(shared);
             let Some(due) = due else { return Ok(()) };
             if self.poll_until(due, cx).is_pending() {
                 return Ok(());
