@@ -28,8 +28,8 @@ mod timestamp;
 mod unmarshal;
 mod writer;
 
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use self::argument_list::ArgumentList;
 pub use self::arguments::Arguments;

@@ -88,7 +88,8 @@ mod tests {
     where
         Instant: TryFrom<Timestamp> + Into<Timestamp>,
     {
-        for (seconds, nanoseconds) in [(0, 0), (0, 1), (-1, 999_999_999), (-1, 1), (1_700_000_000, 500), (-86_401, 0)]
+        for (seconds, nanoseconds) in
+            [(0, 0), (0, 1), (-1, 999_999_999), (-1, 1), (1_700_000_000, 500), (-86_401, 0)]
         {
             let instant = Timestamp::new(seconds, nanoseconds).unwrap();
             let there = Instant::try_from(instant).ok().expect("an instant near the epoch");

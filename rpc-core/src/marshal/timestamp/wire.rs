@@ -86,35 +86,27 @@ impl Serialize for Bytes<'_> {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            deserializer.deserialize_str(TextVisitor)
+            // Not `deserialize_str`: where serde keeps values for later it says that they are for people,
+            // wherever they came from.
+            deserializer.deserialize_any(TimestampVisitor)
         } else {
-            deserializer.deserialize_newtype_struct(EXTENSION, ExtensionVisitor)
+            deserializer.deserialize_newtype_struct(EXTENSION, TimestampVisitor)
         }
     }
 }
 
-struct TextVisitor;
+/// Sees text; or the newtype that stands for an extension first, and the pair within it second.
+struct TimestampVisitor;
 
-impl Visitor<'_> for TextVisitor {
-    type Value = Timestamp;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an instant in the form of RFC 3339")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-    }
-}
-
-/// Sees the newtype first and the pair within it second.
-struct ExtensionVisitor;
-
-impl<'de> Visitor<'de> for ExtensionVisitor {
+impl<'de> Visitor<'de> for TimestampVisitor {
     type Value = Timestamp;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a timestamp")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Timestamp, D::Error> {
@@ -125,7 +117,9 @@ impl<'de> Visitor<'de> for ExtensionVisitor {
         let tag = pair.next_element::<i8>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
         let form = pair.next_element::<Form>()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
         if tag != TYPE {
-            return Err(A::Error::custom(format_args!("expected a timestamp, got an extension of type {tag}")));
+            return Err(A::Error::custom(format_args!(
+                "expected a timestamp, got an extension of type {tag}"
+            )));
         }
         form.0.ok_or_else(|| A::Error::custom("a timestamp is malformed"))
     }
