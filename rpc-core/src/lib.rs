@@ -35,7 +35,9 @@ pub use channel::{Channel, Connecting};
 pub use context::{Context, Peer, Scope};
 pub use error::{CallError, Code, Error, Executed, VersionMismatch};
 pub use limits::Limits;
-pub use marshal::{ArgumentList, Arguments, Payload, Shape, Value};
+pub use marshal::{
+    ArgumentList, Arguments, ParseTimestampError, Payload, Shape, Timestamp, TimestampRangeError, Value,
+};
 pub use metadata::Metadata;
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
 pub use service::{Failure, Method, MethodError, Reply, Request, Service};
