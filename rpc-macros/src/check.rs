@@ -1,6 +1,6 @@
 //! The rules between the parts of a service: names, options and arguments that do not go together.
 
-use crate::model::{Argument, Attributes, Method, Outcome, Service};
+use crate::model::{Argument, Attributes, Method, Outcome, Service, plain};
 use crate::report::Report;
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -73,7 +73,7 @@ fn defaults_come_last(method: &Method, report: &mut Report) {
                 );
                 report.mistake(default, message);
             }
-            if let syn::Type::Reference(reference) = &argument.ty {
+            if let syn::Type::Reference(reference) = plain(&argument.ty) {
                 let message = "there is nothing to borrow when it is missing: write an owned type";
                 report.mistake(reference, message);
             }

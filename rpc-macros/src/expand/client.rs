@@ -130,7 +130,7 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
         (Some(_), true) => quote_spanned!(place=> notify_compact),
     };
     let idempotent = options.idempotent.as_ref().map(|_| quote!(.idempotent()));
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {ident.span()=>
         #documentation
         #attributes
         #visibility fn #ident(&self #(, #parameters)*) -> #krate::Call<#result> {

@@ -11,6 +11,7 @@ mod types;
 
 pub(crate) use self::attributes::Attributes;
 pub(crate) use self::service::{is_self, service};
+pub(crate) use self::types::plain;
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;

@@ -61,7 +61,7 @@ pub(super) fn outcome(output: &ReturnType, report: &mut Report) -> Outcome {
 }
 
 /// The type inside parentheses, and inside the invisible groups that `macro_rules!` puts around a `$ty`.
-pub(super) fn plain(ty: &Type) -> &Type {
+pub(crate) fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),
         Type::Paren(paren) => plain(&paren.elem),

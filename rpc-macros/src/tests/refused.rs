@@ -85,6 +85,7 @@ const IN_TRAITS: &[(&str, &str)] = &[
     // Options of an argument.
     ("async fn a(&self, #[rpc(default)] a: u8, b: u8);", "move `a` behind `b`"),
     ("async fn a(&self, #[rpc(default)] a: &str);", "nothing to borrow when it is missing"),
+    ("async fn a(&self, #[rpc(default)] a: (&u8));", "nothing to borrow when it is missing"),
     ("async fn a(&self, #[rpc(oneway)] a: u8);", "it belongs on the method"),
     ("async fn a(&self, #[rpc(defualt)] a: u8);", "did you mean `default`?"),
     ("async fn a(&self, #[cfg(a)] a: u8);", "would shift the arguments"),

@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    type Key;
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async extern "C" fn method(&self);
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async fn connect(&self);
+}
+
+fn main() {}

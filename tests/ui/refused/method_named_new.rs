@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async fn new(&self);
+}
+
+fn main() {}

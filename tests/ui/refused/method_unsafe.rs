@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async unsafe fn method(&self);
+}
+
+fn main() {}

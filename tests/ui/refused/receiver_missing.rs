@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async fn method(argument: u8);
+}
+
+fn main() {}

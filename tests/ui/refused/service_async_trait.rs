@@ -1,0 +1,7 @@
+use rpc::service;
+
+#[service]
+#[async_trait::async_trait]
+trait Refused {}
+
+fn main() {}

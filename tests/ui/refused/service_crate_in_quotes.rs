@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service(crate = "rpc")]
+trait Refused {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service(oneway)]
+trait Refused {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service]
+fn refused() {}
+
+fn main() {}

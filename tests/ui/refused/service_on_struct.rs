@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service]
+struct Refused;
+
+fn main() {}

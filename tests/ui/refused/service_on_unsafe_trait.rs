@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service]
+unsafe trait Refused {}
+
+fn main() {}

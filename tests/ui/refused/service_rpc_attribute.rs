@@ -1,0 +1,7 @@
+use rpc::service;
+
+#[service]
+#[rpc(idempotent)]
+trait Refused {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use rpc::service;
+
+#[service]
+#[service]
+trait Refused {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service(nmae = "a")]
+trait Refused {}
+
+fn main() {}

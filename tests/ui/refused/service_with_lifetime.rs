@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service]
+trait Refused<'a> {}
+
+fn main() {}

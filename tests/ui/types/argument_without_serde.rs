@@ -1,0 +1,10 @@
+use rpc::service;
+
+struct Plain;
+
+#[service]
+trait Types {
+    async fn method(&self, first: u8, argument: Plain);
+}
+
+fn main() {}

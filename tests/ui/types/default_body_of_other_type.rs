@@ -1,0 +1,10 @@
+use rpc::service;
+
+#[service]
+trait Types {
+    async fn method(&self) -> String {
+        5
+    }
+}
+
+fn main() {}

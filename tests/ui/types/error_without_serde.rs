@@ -1,0 +1,10 @@
+use rpc::service;
+
+struct Plain;
+
+#[service]
+trait Types {
+    async fn method(&self) -> Result<u8, Plain>;
+}
+
+fn main() {}
