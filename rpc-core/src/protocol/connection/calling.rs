@@ -1,0 +1,149 @@
+//! The calling side: calls are entered, looked after, and left.
+
+use std::time::Instant;
+
+use super::super::calls::{CallFailure, CallId, Progress, deadline_exceeded};
+use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Next, Phase};
+use crate::message::{RequestHead, encode_cancel, encode_request};
+use crate::{Code, Error, Executed};
+
+impl<W, H> Connection<W, H> {
+    /// Enters a call: sends it, or lets it wait for a connection or a place.
+    pub(crate) fn enter(&mut self, call: &NewCall<'_>, now: Instant, waiter: impl FnOnce() -> W) -> Entry {
+        if let Some(refusal) = self.refuse_entry(call, now) {
+            return Entry::Ended(refusal);
+        }
+        if self.is_open() && !self.calls.has_queue() && self.has_place() {
+            if call.oneway {
+                self.push_request(None, call, now);
+                return Entry::Queued;
+            }
+            match self.calls.start(waiter(), call.deadline, self.queued) {
+                Ok(id) => {
+                    self.push_request(Some(id), call, now);
+                    Entry::Entered(id)
+                }
+                Err(_exhausted) => self.used_up(),
+            }
+        } else {
+            match self.calls.wait(waiter(), call.deadline, call.patient) {
+                Ok(id) => Entry::Entered(id),
+                Err(_exhausted) => self.used_up(),
+            }
+        }
+    }
+
+    /// Sends a call that was granted its place; its id is a new one.
+    pub(crate) fn resume(
+        &mut self,
+        id: CallId,
+        call: &NewCall<'_>,
+        now: Instant,
+        waiter: impl FnOnce() -> W,
+    ) -> Entry {
+        // Only now is it known how large a frame the other side takes.
+        if let Some(refusal) = self.refuse_entry(call, now) {
+            self.calls.abandon(id);
+            return Entry::Ended(refusal);
+        }
+        if call.oneway {
+            self.calls.abandon(id);
+            self.push_request(None, call, now);
+            return Entry::Queued;
+        }
+        match self.calls.start_granted(id, waiter(), self.queued) {
+            Ok(id) => {
+                self.push_request(Some(id), call, now);
+                Entry::Entered(id)
+            }
+            Err(_exhausted) => {
+                self.calls.abandon(id);
+                self.used_up()
+            }
+        }
+    }
+
+    /// Looks after an entered call.
+    pub(crate) fn poll_call(&mut self, id: CallId, waiter: impl FnOnce(&mut W)) -> Next {
+        match self.calls.poll(id, waiter) {
+            Progress::Pending => Next::Pending,
+            Progress::Granted => Next::Granted,
+            Progress::Done(outcome) => Next::Done(outcome),
+        }
+    }
+
+    /// A caller has gone.
+    pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
+        if self.calls.abandon(id) && self.is_open() {
+            self.push_message(|out| encode_cancel(out, id.number()));
+        }
+        self.grant(effects);
+    }
+
+    /// A call cannot be entered: why.
+    fn refuse_entry(&self, call: &NewCall<'_>, now: Instant) -> Option<CallFailure> {
+        if let Some(metadata) =
+            call.metadata.filter(|metadata| metadata.bytes() > self.limits.metadata_bytes())
+        {
+            let (size, limit) = (metadata.bytes(), self.limits.metadata_bytes());
+            let message = format!("metadata of {size} bytes, the limit is {limit}");
+            return Some(CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message)));
+        }
+        if call.deadline.is_some_and(|deadline| deadline <= now) {
+            return Some(CallFailure::Rpc(deadline_exceeded(Executed::No)));
+        }
+        if !self.takes_calls() {
+            return Some(CallFailure::Moved);
+        }
+        match &self.phase {
+            Phase::Connecting { failure: Some(failure) } if call.deadline.is_none() && !call.patient => {
+                Some(CallFailure::Rpc(failure.clone()))
+            }
+            Phase::Open => {
+                let size = HEAD_BYTES
+                    + call.method.len()
+                    + call.metadata.map_or(0, |m| 2 * m.bytes())
+                    + call.payload.len();
+                (size > self.peer_frame_bytes).then(|| {
+                    let message = format!(
+                        "a request of {size} bytes, the other side takes messages of {} bytes at most",
+                        self.peer_frame_bytes
+                    );
+                    CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message))
+                })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.calls.placed() < self.peer_calls && self.outbox.len() < self.limits.send_queue_bytes()
+    }
+
+    pub(super) fn grant(&mut self, effects: &mut Effects<W, H>) {
+        while self.is_open() && self.has_place() {
+            match self.calls.grant() {
+                Some(waiter) => effects.wake.push(waiter),
+                None => break,
+            }
+        }
+    }
+
+    /// There are no more ids: the calls that run are finished, new ones go elsewhere.
+    fn used_up(&mut self) -> Entry {
+        self.peer_leaving = true;
+        Entry::Ended(CallFailure::Moved)
+    }
+
+    fn push_request(&mut self, id: Option<CallId>, call: &NewCall<'_>, now: Instant) {
+        let head = RequestHead {
+            id: id.map(CallId::number),
+            method: call.method,
+            timeout: call.deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            metadata: call.metadata,
+        };
+        let before = self.outbox.len();
+        self.outbox.push(call.payload, |out| encode_request(out, &head));
+        self.queued += (self.outbox.len() - before) as u64;
+    }
+}

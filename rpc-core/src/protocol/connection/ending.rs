@@ -1,0 +1,76 @@
+//! How a connection ends: drained, told to go, lost.
+
+use std::time::Instant;
+
+use super::super::calls::{Outcome, Stage};
+use super::{Connection, Effects, Phase, Violation};
+use crate::limits::DRAIN_NOTICE;
+use crate::message::Reason;
+use crate::{Code, Error, Executed};
+
+impl<W, H> Connection<W, H> {
+    /// Takes no more calls from the other side, once it has had the time to learn of it.
+    pub(crate) fn start_drain(&mut self, now: Instant) {
+        if self.draining.is_none() {
+            self.draining = Some(now);
+            if self.is_open() {
+                self.push_goaway(Reason::Drain, "the server shuts down");
+            }
+        }
+    }
+
+    /// Nobody on this side will enter a call any more.
+    pub(crate) fn retire(&mut self, now: Instant) {
+        self.retired = true;
+        self.start_drain(now);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Whether there is nothing left to do but to write what waits and close.
+    pub(crate) fn is_finished(&self, now: Instant) -> bool {
+        let quiet = self.calls.occupied() == 0 && self.served.admitted() == 0;
+        let noticed = |since: Instant| self.peer_leaving || self.retired || now >= since + DRAIN_NOTICE;
+        quiet && (self.peer_leaving || self.retired || self.draining.is_some_and(noticed))
+    }
+
+    /// Whether the other side has said that it goes: then the end of its bytes is no loss.
+    pub(crate) fn peer_is_leaving(&self) -> bool {
+        self.peer_leaving
+    }
+
+    /// The other side broke the protocol: it is told why, and every call ends.
+    pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<W, H>) {
+        self.push_goaway(violation.reason, &violation.message);
+        let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
+        self.close(error, effects);
+    }
+
+    /// An attempt to connect has failed: calls that would not wait for the next one end with its error.
+    pub(crate) fn attempt_failed(&mut self, error: &Error, effects: &mut Effects<W, H>) {
+        self.phase = Phase::Connecting { failure: Some(error.clone()) };
+        let judge = |stage| match stage {
+            Stage::Waiting { patient: false } => Some(error.clone().into()),
+            _ => None,
+        };
+        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+    }
+
+    /// It is over: every call ends, each by how far it got, and every running one is stopped.
+    pub(crate) fn close(&mut self, error: Error, effects: &mut Effects<W, H>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let handed_over = self.handed_over;
+        let lost = error.with_executed(Executed::Maybe);
+        self.phase = Phase::Closed;
+        let judge = |stage| match stage {
+            Stage::Sent { at, .. } if at < handed_over => Some(lost.clone().into()),
+            _ => Some(Outcome::moved()),
+        };
+        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.served.cancel_all(|handle| effects.stop.push(handle));
+    }
+}

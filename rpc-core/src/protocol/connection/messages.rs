@@ -1,0 +1,135 @@
+//! What the other side's messages do.
+
+use std::time::{Duration, Instant};
+
+use super::super::calls::{CallFailure, Outcome, Stage, deadline_exceeded};
+use super::{Admitted, Connection, Effects, Handled, Violation};
+use crate::limits::DRAIN_NOTICE;
+use crate::marshal::Payload;
+use crate::message::{self, GoAway, Message, Reason, Response, Verdict, encode_pong};
+use crate::service::Failure;
+use crate::{Code, Error, Executed};
+
+impl<W, H> Connection<W, H> {
+    /// Takes a message of the other side.
+    ///
+    /// # Errors
+    /// What ends the connection.
+    pub(crate) fn handle<'f>(
+        &mut self,
+        frame: &'f [u8],
+        now: Instant,
+        reply: impl FnOnce(&[u8]) -> Payload,
+        effects: &mut Effects<W, H>,
+    ) -> Result<Handled<'f>, Violation> {
+        let message = message::decode(frame, self.limits.metadata_bytes())
+            .map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
+        match message {
+            Message::Request(head, params) => return self.admit(head, params, now),
+            Message::Response(response) => self.handle_response(response, reply, effects)?,
+            Message::Cancel { id } => match self.served.cancel(id) {
+                Some(handle) => effects.stop.push(handle),
+                None => effects.cancelled.push(id),
+            },
+            Message::Ping { token } => self.push_message(|out| encode_pong(out, token)),
+            Message::Pong => self.alive.asked = None,
+            Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
+            Message::Unknown => {}
+        }
+        Ok(Handled::Nothing)
+    }
+
+    fn admit<'f>(
+        &mut self,
+        head: message::Request<'f>,
+        params: &'f [u8],
+        now: Instant,
+    ) -> Result<Handled<'f>, Violation> {
+        if let Some(id) = head.id.filter(|id| self.served.is_live(*id)) {
+            return Err(Violation::new(Reason::Protocol, format_args!("call id {id} is in use")));
+        }
+        if let Some(refusal) = self.refuse_admission(&head, now) {
+            if let Some(id) = head.id {
+                self.push_failure(id, None, &Failure::Rpc(refusal));
+            }
+            return Ok(Handled::Nothing);
+        }
+        let deadline = head.timeout.map(|timeout| now + timeout.min(self.limits.max_deadline()));
+        let key = self.served.admit(head.id);
+        let admitted = Admitted { key, deadline, metadata: head.metadata };
+        Ok(Handled::Call { admitted, method: head.method, params })
+    }
+
+    fn refuse_admission(&self, head: &message::Request<'_>, now: Instant) -> Option<Error> {
+        let refuse = |code, message: String| Some(Error::not_executed(code, message));
+        let noticed = |since: Instant| self.peer_leaving || now >= since + DRAIN_NOTICE;
+        if self.draining.is_some_and(noticed) {
+            return refuse(Code::Unavailable, "the server shuts down".to_owned());
+        }
+        if self.served.admitted() >= self.limits.calls() {
+            let limit = self.limits.calls();
+            return refuse(
+                Code::ResourceExhausted,
+                format!("{limit} calls run on this connection, the limit"),
+            );
+        }
+        if let Some(metadata) = &head.metadata
+            && metadata.bytes() > self.limits.metadata_bytes()
+        {
+            let (size, limit) = (metadata.bytes(), self.limits.metadata_bytes());
+            return refuse(
+                Code::ResourceExhausted,
+                format!("metadata of {size} bytes, the limit is {limit}"),
+            );
+        }
+        if head.timeout == Some(Duration::ZERO) {
+            return Some(deadline_exceeded(Executed::No));
+        }
+        None
+    }
+
+    fn handle_response(
+        &mut self,
+        response: Response<'_>,
+        reply: impl FnOnce(&[u8]) -> Payload,
+        effects: &mut Effects<W, H>,
+    ) -> Result<(), Violation> {
+        let result = match response.verdict {
+            Verdict::Value(value) => Ok(reply(value)),
+            Verdict::App(value) => Err(CallFailure::App(reply(value))),
+            Verdict::Rpc(error) => Err(CallFailure::Rpc(error)),
+        };
+        let outcome = Outcome { result, metadata: response.metadata };
+        let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
+            Violation::new(
+                Reason::Protocol,
+                format_args!("a reply to call {}, which was never made", response.id),
+            )
+        })?;
+        effects.wake.extend(waiter);
+        if self.calls.has_queue() {
+            self.grant(effects);
+        }
+        Ok(())
+    }
+
+    fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<W, H>) {
+        self.peer_leaving = true;
+        let drains = goaway.reason == Reason::Drain;
+        let message = goaway.message;
+        let judge = |stage| match stage {
+            Stage::Waiting { .. } | Stage::Granted => Some(Outcome::moved()),
+            Stage::Sent { number, .. } if number > goaway.last_id => Some(Outcome::moved()),
+            Stage::Sent { .. } if drains => None,
+            Stage::Sent { .. } => {
+                let message = format!("the other side ended the connection: {message}");
+                Some(Error::new(Code::Unavailable, message).with_executed(Executed::Maybe).into())
+            }
+        };
+        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        // Says that nothing more will come from here, so that the other side need not wait for it.
+        if drains && self.draining.is_none() {
+            self.push_goaway(Reason::Drain, "");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The state of one connection, both roles in one.
+
+mod calling;
+mod ending;
+mod messages;
+mod serving;
+mod time;
+
+use std::fmt;
+use std::time::Instant;
+
+pub(crate) use self::serving::push_reply;
+use super::calls::{CallFailure, CallId, Calls, Outcome};
+use super::outbox::Outbox;
+use super::served::{CallKey, Served};
+use crate::limits::Limits;
+use crate::marshal::Payload;
+use crate::message::{GoAway, Hello, Reason, encode_goaway};
+use crate::{Error, Metadata};
+
+/// One connection: the calls made on it, the calls served on it, the bytes waiting to go out.
+#[derive(Debug)]
+pub(crate) struct Connection<W, H> {
+    limits: Limits,
+    phase: Phase,
+    calls: Calls<W>,
+    served: Served<H>,
+    outbox: Outbox,
+    /// All bytes ever put into the outbox, and those of them that a transport has been given.
+    queued: u64,
+    handed_over: u64,
+    /// What the other side takes.
+    peer_frame_bytes: usize,
+    peer_calls: usize,
+    /// We take no more calls, since then; the other side has said that it sends none.
+    draining: Option<Instant>,
+    peer_leaving: bool,
+    /// Nobody on this side will call any more.
+    retired: bool,
+    alive: Alive,
+    /// Since when the other side owes the rest of a frame, or does not read.
+    owes_frame: Option<Instant>,
+    owes_reading: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// There is no connection yet, or not again; why the last attempt failed.
+    Connecting {
+        failure: Option<Error>,
+    },
+    Open,
+    /// It is over.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Alive {
+    heard: Instant,
+    asked: Option<Instant>,
+    pings: u64,
+}
+
+/// A call as its caller enters it.
+#[derive(Debug)]
+pub(crate) struct NewCall<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) payload: &'a Payload,
+    pub(crate) metadata: Option<&'a Metadata>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) oneway: bool,
+    /// Wait for a connection even without a deadline.
+    pub(crate) patient: bool,
+}
+
+/// What became of a call that was entered.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// It waits for its outcome, or for a place.
+    Entered(CallId),
+    /// One-way: it is in the queue.
+    Queued,
+    Ended(CallFailure),
+}
+
+/// What there is to say of an entered call.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Pending,
+    /// Enter it again under [`Connection::resume`].
+    Granted,
+    Done(Outcome),
+}
+
+/// What a message or a moment causes outside of the connection.
+#[derive(Debug)]
+pub(crate) struct Effects<W, H> {
+    pub(crate) wake: Vec<W>,
+    pub(crate) stop: Vec<H>,
+    /// Ids that were cancelled; a call of the same batch may not have been started yet.
+    pub(crate) cancelled: Vec<u64>,
+}
+
+/// What a head takes at most beside the method's name and the metadata.
+const HEAD_BYTES: usize = 48;
+
+impl<W, H> Default for Effects<W, H> {
+    fn default() -> Self {
+        Effects { wake: Vec::new(), stop: Vec::new(), cancelled: Vec::new() }
+    }
+}
+
+/// A call of the other side that may run.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) key: CallKey,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
+
+/// What a message asks of the runtime.
+#[derive(Debug)]
+pub(crate) enum Handled<'a> {
+    Nothing,
+    Call { admitted: Admitted, method: &'a str, params: &'a [u8] },
+}
+
+/// The other side broke the protocol; the connection ends and it is told why.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+}
+
+impl Violation {
+    pub(crate) fn new(reason: Reason, message: impl fmt::Display) -> Self {
+        Violation { reason, message: message.to_string() }
+    }
+}
+
+impl<W, H> Connection<W, H> {
+    /// A connection that is not open yet.
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+        Connection {
+            peer_frame_bytes: limits.frame_bytes(),
+            peer_calls: limits.calls(),
+            limits,
+            phase: Phase::Connecting { failure: None },
+            calls: Calls::default(),
+            served: Served::default(),
+            outbox: Outbox::default(),
+            queued: 0,
+            handed_over: 0,
+            draining: None,
+            peer_leaving: false,
+            retired: false,
+            alive: Alive { heard: now, asked: None, pings: 0 },
+            owes_frame: None,
+            owes_reading: None,
+        }
+    }
+
+    /// The hellos have been exchanged.
+    pub(crate) fn open(&mut self, hello: &Hello, now: Instant, effects: &mut Effects<W, H>) {
+        self.peer_frame_bytes = hello.frame_bytes;
+        self.peer_calls = hello.calls;
+        self.alive.heard = now;
+        self.phase = Phase::Open;
+        if self.draining.is_some() {
+            self.push_goaway(Reason::Drain, "the server shuts down");
+        }
+        self.grant(effects);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether calls may still be entered here.
+    pub(crate) fn takes_calls(&self) -> bool {
+        !self.peer_leaving && !matches!(self.phase, Phase::Closed)
+    }
+
+    /// How many calls have been entered whose outcome has not been taken.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.occupied()
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Gives all bytes that wait to go out, in exchange for an empty outbox.
+    pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<W, H>) -> Outbox {
+        self.handed_over = self.queued;
+        let output = std::mem::replace(&mut self.outbox, spare);
+        if self.calls.has_queue() {
+            self.grant(effects);
+        }
+        output
+    }
+
+    fn push_message(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.outbox.len();
+        self.outbox.push_message(message);
+        self.queued += (self.outbox.len() - before) as u64;
+    }
+
+    fn push_goaway(&mut self, reason: Reason, message: &str) {
+        // A side that drains takes what was on its way when it said so.
+        let last_id = if reason == Reason::Drain { u64::MAX } else { self.served.last_id() };
+        self.push_message(|out| encode_goaway(out, &GoAway { last_id, reason, message }));
+    }
+
+    #[cfg(test)]
+    pub(super) fn use_up_ids(&mut self, left: u64) {
+        self.calls.use_up_ids(left);
+    }
+}

@@ -1,0 +1,106 @@
+//! The serving side: calls of the other side go on, end, and are answered.
+
+use std::time::Instant;
+
+use super::super::outbox::Outbox;
+use super::super::served::CallKey;
+use super::{Connection, HEAD_BYTES};
+use crate::marshal::Payload;
+use crate::message::{encode_error, encode_value};
+use crate::service::Failure;
+use crate::{Code, Error, Metadata};
+
+impl<W, H> Connection<W, H> {
+    /// Keeps an admitted call that goes on.
+    pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>) {
+        self.served.keep(key, handle, deadline);
+    }
+
+    /// Changes the handle of a kept call; false if it has been stopped meanwhile.
+    pub(crate) fn update_kept(&mut self, key: CallKey, change: impl FnOnce(&mut H)) -> bool {
+        self.served.update(key, change)
+    }
+
+    /// Whether a call of this id is running.
+    pub(crate) fn is_live(&self, key: CallKey) -> bool {
+        key.reply_id().is_some_and(|id| self.served.is_live(id))
+    }
+
+    /// Takes the replies of calls that ended the moment they were started.
+    pub(crate) fn ended_at_once(&mut self, count: usize, replies: &mut Outbox) {
+        self.served.ended_at_once(count);
+        self.queued += replies.len() as u64;
+        self.outbox.append(replies);
+    }
+
+    /// An admitted call was cancelled before it was started.
+    pub(crate) fn ended_unstarted(&mut self) {
+        self.served.ended_at_once(1);
+    }
+
+    /// A kept call has ended; its reply is sent if its caller still waits.
+    pub(crate) fn ended(
+        &mut self,
+        key: CallKey,
+        reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
+    ) {
+        let awaited = self.served.ended(key);
+        if let (true, Some(id), Some((reply, metadata))) = (awaited && self.is_open(), key.reply_id(), reply)
+        {
+            let limit = self.peer_frame_bytes;
+            let before = self.outbox.len();
+            push_reply(&mut self.outbox, id, reply, metadata, limit);
+            self.queued += (self.outbox.len() - before) as u64;
+        }
+    }
+
+    /// How large a message the other side takes.
+    pub(crate) fn peer_frame_bytes(&self) -> usize {
+        self.peer_frame_bytes
+    }
+
+    /// Refuses an admitted call.
+    pub(crate) fn refuse(&mut self, key: CallKey, error: Error) {
+        self.served.ended_at_once(1);
+        if let Some(id) = key.reply_id() {
+            self.push_failure(id, None, &Failure::Rpc(error));
+        }
+    }
+
+    pub(super) fn push_failure(&mut self, id: u64, metadata: Option<&Metadata>, failure: &Failure) {
+        self.push_message(|out| encode_failure(out, id, metadata, failure));
+    }
+}
+
+/// Appends a reply; one that is too large for the other side becomes an error that says so.
+pub(crate) fn push_reply(
+    outbox: &mut Outbox,
+    id: u64,
+    reply: &Result<Payload, Failure>,
+    metadata: Option<&Metadata>,
+    limit: usize,
+) {
+    let size = HEAD_BYTES
+        + metadata.map_or(0, |metadata| 2 * metadata.bytes())
+        + match reply {
+            Ok(value) | Err(Failure::App(value)) => value.len(),
+            Err(Failure::Rpc(error)) => error.message().len() + error.raw_details().map_or(0, |d| d.len()),
+        };
+    if size > limit {
+        let message = format!("a reply of {size} bytes, the caller takes messages of {limit} bytes at most");
+        let failure = Failure::Rpc(Error::new(Code::ResourceExhausted, message));
+        outbox.push_message(|out| encode_failure(out, id, None, &failure));
+        return;
+    }
+    match reply {
+        Ok(value) => outbox.push(value, |out| encode_value(out, id, metadata)),
+        Err(failure) => outbox.push_message(|out| encode_failure(out, id, metadata, failure)),
+    }
+}
+
+fn encode_failure(out: &mut Vec<u8>, id: u64, metadata: Option<&Metadata>, failure: &Failure) {
+    match failure {
+        Failure::App(value) => encode_error(out, id, metadata, Ok(value.as_slice())),
+        Failure::Rpc(error) => encode_error(out, id, metadata, Err(error)),
+    }
+}

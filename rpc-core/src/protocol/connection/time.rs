@@ -1,0 +1,107 @@
+//! What is due, and when.
+
+use std::time::Instant;
+
+use super::super::calls::deadline_exceeded;
+use super::{Connection, Effects, Violation};
+use crate::Executed;
+use crate::limits::DRAIN_NOTICE;
+use crate::message::{Reason, encode_cancel, encode_ping};
+use crate::service::Failure;
+
+impl<W, H> Connection<W, H> {
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let notice = self.draining.filter(|_| !self.peer_leaving).map(|since| since + DRAIN_NOTICE);
+        let stall = self.owes_frame.into_iter().chain(self.owes_reading).min();
+        let stall = stall.map(|since| since + self.limits.stall_timeout());
+        let alive = self.is_open().then(|| match self.alive.asked {
+            Some(asked) => asked + self.limits.keepalive_timeout(),
+            None => self.alive.heard + self.limits.keepalive_interval(),
+        });
+        [self.calls.earliest_deadline(), self.served.earliest_deadline(), notice, stall, alive]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// What ends the connection.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        effects: &mut Effects<W, H>,
+    ) -> Result<(), Violation> {
+        self.expire_calls(now, effects);
+        self.expire_served(now, effects);
+        let limit = self.limits.stall_timeout();
+        let overdue = |since: Option<Instant>| since.is_some_and(|since| now >= since + limit);
+        if overdue(self.owes_frame) {
+            return Err(Violation::new(
+                Reason::Stall,
+                format_args!("a frame was not finished within {limit:?}"),
+            ));
+        }
+        if overdue(self.owes_reading) {
+            return Err(Violation::new(Reason::Stall, format_args!("nothing was read for {limit:?}")));
+        }
+        if !self.is_open() {
+            return Ok(());
+        }
+        match self.alive.asked {
+            Some(asked) if now >= asked + self.limits.keepalive_timeout() => {
+                let timeout = self.limits.keepalive_timeout();
+                Err(Violation::new(Reason::Stall, format_args!("no sign of life within {timeout:?}")))
+            }
+            None if now >= self.alive.heard + self.limits.keepalive_interval() => {
+                self.alive.asked = Some(now);
+                self.alive.pings += 1;
+                let token = self.alive.pings;
+                self.push_message(|out| encode_ping(out, token));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn expire_calls(&mut self, now: Instant, effects: &mut Effects<W, H>) {
+        let mut cancels = Vec::new();
+        self.calls.expire(now, |sent, waiter| {
+            cancels.extend(sent);
+            effects.wake.extend(waiter);
+        });
+        for id in cancels {
+            self.push_message(|out| encode_cancel(out, id.number()));
+        }
+        self.grant(effects);
+    }
+
+    fn expire_served(&mut self, now: Instant, effects: &mut Effects<W, H>) {
+        let mut expired = Vec::new();
+        self.served.expire(now, |key, handle| {
+            expired.extend(key.reply_id());
+            effects.stop.push(handle);
+        });
+        for id in expired {
+            self.push_failure(id, None, &Failure::Rpc(deadline_exceeded(Executed::Maybe)));
+        }
+    }
+
+    /// Bytes have come; a frame is unfinished or not.
+    pub(crate) fn received(&mut self, now: Instant, partial: bool) {
+        self.alive.heard = now;
+        self.alive.asked = None;
+        self.owes_frame = partial.then_some(now);
+    }
+
+    /// The transport was given bytes: it took some or none, and some are left or not.
+    pub(crate) fn sent(&mut self, now: Instant, progress: bool, blocked: bool) {
+        self.owes_reading = match (blocked, self.owes_reading) {
+            (false, _) => None,
+            (true, Some(since)) if !progress => Some(since),
+            (true, _) => Some(now),
+        };
+    }
+}
