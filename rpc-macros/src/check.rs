@@ -45,14 +45,14 @@ fn argument_names_differ(method: &Method, report: &mut Report) {
         first.ident == second.ident && coexist(&first.attributes, &second.attributes)
     };
     for (_, second) in repeated(&method.arguments, same) {
-        let message = format_args!("there is already an argument `{}`: give it another name", second.ident);
+        let message = format!("there is already an argument `{}`: give it another name", second.ident);
         report.mistake(&second.ident, message);
     }
 }
 
 fn arguments_are_few(method: &Method, report: &mut Report) {
     if let Some(first) = method.arguments.get(MOST_ARGUMENTS) {
-        let message = format_args!(
+        let message = format!(
             "a method takes at most {MOST_ARGUMENTS} arguments, and `{}` has {}: put them in a struct",
             method.ident,
             method.arguments.len()
@@ -67,7 +67,7 @@ fn defaults_come_last(method: &Method, report: &mut Report) {
     for (position, argument) in method.arguments.iter().enumerate() {
         if let Some(default) = &argument.default {
             if let Some(required) = required.filter(|required| position < *required) {
-                let message = format_args!(
+                let message = format!(
                     "only the last arguments may be missing: move `{}` behind `{}`",
                     argument.ident, method.arguments[required].ident
                 );
@@ -88,7 +88,7 @@ fn defaults_come_last(method: &Method, report: &mut Report) {
 fn client_has_no_such_method(method: &Method, service: &Service, report: &mut Report) {
     let name = method.ident.unraw().to_string();
     if CLIENT_METHODS.contains(&name.as_str()) {
-        let message = format_args!(
+        let message = format!(
             "`{0}Client` has a function `{name}` already: name the method otherwise, \
              and keep its name on the wire with `#[rpc(name = \"{name}\")]`",
             service.ident.unraw()
@@ -107,7 +107,7 @@ fn wire_names_are_texts(method: &Method, report: &mut Report) {
 
 fn methods_differ(service: &Service, report: &mut Report) {
     for (_, second) in repeated(&service.methods, same_method) {
-        let message = format_args!("there is already a method `{}`: give it another name", second.ident);
+        let message = format!("there is already a method `{}`: give it another name", second.ident);
         report.mistake(&second.ident, message);
     }
 }
@@ -121,7 +121,7 @@ fn wire_names_differ(service: &Service, report: &mut Report) {
         first.name.value() == second.name.value() && coexist && !same_method(first.method, second.method)
     };
     for (first, second) in repeated(&names, same) {
-        let message = format_args!(
+        let message = format!(
             "the name `{}` is taken on the wire, by the method `{}`: choose another",
             second.name.value(),
             first.method.ident

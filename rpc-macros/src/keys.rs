@@ -67,7 +67,7 @@ impl Key {
     /// Puts a value where only one may stand.
     pub(crate) fn fill<T>(&self, slot: &mut Option<T>, value: Option<T>, report: &mut Report) {
         if slot.is_some() {
-            let message = format_args!("`{}` stands here a second time: leave one of them out", self.name());
+            let message = format!("`{}` stands here a second time: leave one of them out", self.name());
             report.mistake(&self.ident, message);
         } else {
             *slot = value;

@@ -30,7 +30,7 @@ fn name(pattern: &Pat, report: &mut Report) -> Option<Ident> {
     let message = match pattern {
         Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => {
             if let Some(mutability) = &name.mutability {
-                let message = format_args!(
+                let message = format!(
                     "a service's arguments are not `mut`: leave it out here, and write `let mut {0} = {0};` \
                      where it changes",
                     name.ident

@@ -78,8 +78,7 @@ fn qualified(signature: Signature, report: &mut Report) -> Signature {
         );
     }
     if signature.asyncness.is_none() {
-        let message =
-            format_args!("a call takes time: write `async fn {name}`, with the value as its result");
+        let message = format!("a call takes time: write `async fn {name}`, with the value as its result");
         report.mistake(signature.fn_token, message);
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {

@@ -19,7 +19,7 @@ pub(crate) fn service(options: Options, syntax: ItemTrait, report: &mut Report) 
     }
     let attributes = Attributes::read(syntax.attrs, report, |key, report| {
         let name = key.name();
-        let message = format_args!("`#[rpc({name})]` belongs on a method; a trait has `#[service(...)]`");
+        let message = format!("`#[rpc({name})]` belongs on a method; a trait has `#[service(...)]`");
         report.mistake(&key, message);
     });
     other_macros(&attributes, report);
