@@ -194,6 +194,13 @@ pub(crate) fn poll_handler<F: Future<Output = Reply> + ?Sized>(
     })
 }
 
+/// Drops a handler; a panic in its `Drop` goes no further.
+pub(crate) fn drop_handler(future: Option<HandlerFuture>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+        tracing::error!(panic = panic_text(&*panic), "a handler panicked while it was dropped");
+    }
+}
+
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

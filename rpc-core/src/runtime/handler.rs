@@ -1,13 +1,12 @@
 //! A handler on a task of its own: one that was not ready at once, or whose method is heavy.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::dispatch::{HandlerFuture, TargetId, poll_handler};
+use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler};
 use super::link::{Link, Running};
 use crate::context::Ambient;
 use crate::protocol::CallKey;
@@ -38,14 +37,6 @@ impl HandlerTask {
             }
         }
     }
-
-    /// Drops the handler; a panic in its `Drop` goes no further.
-    fn drop_future(&mut self) {
-        let future = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
-            tracing::error!("a handler panicked while it was dropped");
-        }
-    }
 }
 
 impl Future for HandlerTask {
@@ -60,7 +51,7 @@ impl Future for HandlerTask {
             poll_time.record(since);
         }
         let Poll::Ready(reply) = polled else { return Poll::Pending };
-        this.drop_future();
+        drop_handler(this.future.take());
         let metadata = this.ambient.as_ref().and_then(Ambient::take_reply_metadata);
         this.link.handler_ended(this.key, Some((&reply, metadata.as_deref())));
         Poll::Ready(())
@@ -70,7 +61,7 @@ impl Future for HandlerTask {
 impl Drop for HandlerTask {
     fn drop(&mut self) {
         if self.future.is_some() {
-            self.drop_future();
+            drop_handler(self.future.take());
             if let Some(context) = self.ambient.as_ref().and_then(Ambient::made) {
                 context.cancel();
             }

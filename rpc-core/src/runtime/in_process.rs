@@ -12,11 +12,11 @@ use tokio::time::Sleep;
 
 use super::blocking::Home;
 use super::clock::now;
-use super::dispatch::{Dispatcher, HandlerFuture, Registry, poll_handler};
+use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
 use crate::context::{Ambient, Origin, Peer};
 use crate::marshal::Payload;
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
-use crate::service::{Failure, Reply, Request, Service, unimplemented};
+use crate::service::{Failure, Request, Service, unimplemented};
 use crate::{Address, Executed};
 
 /// A service that is called without leaving the process.
@@ -54,6 +54,7 @@ impl InProcess {
             future: Some(future),
             ambient: Some(Ambient::Origin(origin)),
             deadline: call.deadline.map(|deadline| (deadline, None)),
+            oneway: call.oneway,
             no_cancel: target.method.no_cancel,
         })
     }
@@ -72,21 +73,49 @@ pub(crate) struct LocalCall {
     ambient: Option<Ambient>,
     /// With its timer, once that has been needed.
     deadline: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
+    /// Nobody waits for its end, nor learns how it was.
+    oneway: bool,
     no_cancel: bool,
 }
 
 impl LocalCall {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let Some(future) = &mut self.future else { return Poll::Pending };
-        if let Poll::Ready(reply) = poll_handler(future.as_mut(), &mut self.ambient, cx) {
-            self.future = None;
-            let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
-            return Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata });
+        let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
+        if polled.is_ready() {
+            drop_handler(self.future.take());
         }
-        if self.poll_deadline(cx).is_ready() {
-            return Poll::Ready(deadline_exceeded(Executed::Maybe).into());
+        match polled {
+            _ if self.oneway => {
+                self.go_on();
+                Poll::Ready(Payload::from_slice(&[NIL]).into())
+            }
+            Poll::Ready(reply) => {
+                let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata })
+            }
+            Poll::Pending if self.poll_deadline(cx).is_ready() => {
+                Poll::Ready(deadline_exceeded(Executed::Maybe).into())
+            }
+            Poll::Pending => Poll::Pending,
         }
-        Poll::Pending
+    }
+
+    /// Lets the handler run on a task, since whoever polled it will not any more.
+    fn go_on(&mut self) {
+        let Some(future) = self.future.take() else { return };
+        let rest = LocalCall {
+            future: Some(future),
+            ambient: self.ambient.take(),
+            deadline: self.deadline.take().filter(|_| !self.no_cancel),
+            oneway: false,
+            // Dropped once more, it is because its runtime is shut down.
+            no_cancel: false,
+        };
+        let handle = Handle::try_current().or_else(|_| Home::library().map(|home| home.handle));
+        if let Ok(handle) = handle {
+            handle.spawn(rest);
+        }
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -104,34 +133,26 @@ impl LocalCall {
     }
 }
 
+impl Future for LocalCall {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        LocalCall::poll(self.get_mut(), cx).map(drop)
+    }
+}
+
 impl Drop for LocalCall {
     fn drop(&mut self) {
-        let Some(future) = self.future.take() else { return };
+        if self.future.is_none() {
+            return;
+        }
         if let Some(context) = self.ambient.as_ref().and_then(Ambient::made) {
             context.cancel();
         }
         if self.no_cancel {
-            let ambient = self.ambient.take();
-            let handle = Handle::try_current().or_else(|_| Home::library().map(|home| home.handle));
-            if let Ok(handle) = handle {
-                handle.spawn(ToItsEnd { future, ambient });
-            }
+            self.go_on();
         }
-    }
-}
-
-/// A handler whose caller has gone and that runs to its end all the same.
-struct ToItsEnd {
-    future: HandlerFuture,
-    ambient: Option<Ambient>,
-}
-
-impl Future for ToItsEnd {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        poll_handler(this.future.as_mut(), &mut this.ambient, cx).map(drop::<Reply>)
+        drop_handler(self.future.take());
     }
 }
 
@@ -149,3 +170,6 @@ impl From<Payload> for Outcome {
         Outcome { result: Ok(value), metadata: None }
     }
 }
+
+/// MessagePack's nil: the reply that nobody waits for.
+const NIL: u8 = 0xc0;
