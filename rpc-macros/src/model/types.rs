@@ -167,14 +167,18 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
-        let stream = ty.bounds.iter().any(|bound| match bound {
-            TypeParamBound::Trait(bound) => {
-                bound.path.segments.last().is_some_and(|last| last.ident == "Stream")
-            }
-            _ => false,
-        });
-        let message = if stream {
+        let is = |name: &str| {
+            ty.bounds.iter().any(|bound| match bound {
+                TypeParamBound::Trait(bound) => {
+                    bound.path.segments.last().is_some_and(|last| last.ident == name)
+                }
+                _ => false,
+            })
+        };
+        let message = if is("Stream") {
             NO_STREAMS
+        } else if is("Future") {
+            "an `async fn` gives a future by itself: write what the future gives"
         } else {
             "both sides must know this type: write a concrete type in place of `impl Trait`"
         };

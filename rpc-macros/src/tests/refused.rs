@@ -58,6 +58,7 @@ const IN_TRAITS: &[(&str, &str)] = &[
     ("async fn a(&self) -> Result<u8>;", "write both types, as in `Result<T, E>`"),
     ("async fn a(&self) -> io::Result<u8>;", "write both types, as in `Result<T, E>`"),
     ("async fn a(&self) -> impl Iterator<Item = u8>;", "a concrete type in place of `impl Trait`"),
+    ("async fn a(&self) -> impl Future<Output = u8>;", "write what the future gives"),
     ("async fn a(&self) -> impl Stream<Item = u8>;", "streams are not supported yet"),
     ("async fn a(&self) -> Result<impl rpc::Stream<Item = u8>, E>;", "streams are not supported yet"),
     ("async fn a(&self) -> Box<dyn Error>;", "a trait object cannot travel"),
