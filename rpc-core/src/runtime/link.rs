@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) task: Option<Waker>,
     /// When it will wake by itself at the latest.
     pub(crate) armed: Option<Instant>,
+    /// The connection's task has gone: nobody writes any more.
+    over: bool,
     /// It has been woken to write.
     pub(crate) kicked: bool,
     spare: Outbox,
@@ -64,6 +66,7 @@ impl Link {
             write_error: None,
             task: None,
             armed: None,
+            over: false,
             kicked: false,
             spare: Outbox::default(),
         };
@@ -133,13 +136,15 @@ impl Link {
         shared.kick();
     }
 
-    /// It is over.
+    /// It is over: every call ends, and the half that sends is closed, however long the link itself is kept.
     pub(crate) fn close(&self, error: Error) {
         let mut effects = LinkEffects::default();
         let mut shared = self.lock();
         shared.connection.close(error, &mut effects);
-        shared.kick();
+        shared.over = true;
+        let writer = shared.writer.take();
         drop(shared);
+        drop(writer);
         effects.run();
     }
 
@@ -220,7 +225,9 @@ impl Shared {
             }
             Poll::Pending => self.kick(),
         }
-        self.writer = Some(writer);
+        if !self.over {
+            self.writer = Some(writer);
+        }
     }
 
     /// Takes back the buffer that a writer has emptied.
