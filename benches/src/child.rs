@@ -3,11 +3,18 @@
 //! They end with the process that started them, since then their standard input ends.
 
 use crate::{
-    contender::{Client, Contender, Result},
+    contender::{Client, Contender, Result, rpc::in_process},
     measure::{process_cpu, raise_descriptor_limit, resident_memory},
+    options::Flavour,
     workload::Workload,
 };
-use std::{future::Future, io::stdin, net::SocketAddr, process, thread, time::Duration};
+use std::{
+    future::Future,
+    io::stdin,
+    net::SocketAddr,
+    process, thread,
+    time::{Duration, Instant},
+};
 use tokio::{runtime::Runtime, time::timeout};
 
 /// Serves `C`, says where, and answers `cpu` with nanoseconds and `memory` with bytes.
@@ -79,12 +86,11 @@ async fn connect_idle<C: Contender>(server: SocketAddr, connections: usize) -> R
 }
 
 /// Makes calls within this process for `duration` and says how many nanoseconds one takes.
-#[cfg(feature = "ours")]
 pub fn call_in_process(duration: Duration) -> Result<()> {
-    let runtime = crate::options::Flavour::CurrentThread.runtime()?;
+    let runtime = Flavour::CurrentThread.runtime()?;
     runtime.block_on(async {
-        let mut client = crate::contender::rpc::in_process();
-        let (mut calls, started) = (0_i64, std::time::Instant::now());
+        let mut client = in_process();
+        let (mut calls, started) = (0_i64, Instant::now());
         while started.elapsed() < duration {
             for _ in 0..1000 {
                 calls += 1;

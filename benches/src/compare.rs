@@ -3,8 +3,8 @@
 use crate::{
     contender::{Name, Result},
     measure::{Disturbance, Machine, Outcome, raise_descriptor_limit},
-    options::Options,
-    peer::Pair,
+    options::{Flavour, Options},
+    peer::{Pair, Peer},
     workload::Workload,
 };
 use std::time::Duration;
@@ -47,7 +47,6 @@ pub fn compare(options: &Options) -> Result<Findings> {
         if !options.workloads.is_empty() {
             findings.rounds.push(measure_round(options, round)?);
         }
-        #[cfg(feature = "ours")]
         if options.in_process {
             findings.in_process.push(measure_in_process(options)?);
         }
@@ -95,9 +94,7 @@ fn measure_cell(workload: &Workload, contender: Name, pair: &mut Pair, options: 
     Ok(Cell { workload: workload.name, contender, outcome, server_cpu, disturbance })
 }
 
-#[cfg(feature = "ours")]
 fn measure_in_process(options: &Options) -> Result<f64> {
-    use crate::{options::Flavour, peer::Peer};
     let milliseconds = options.measured.as_millis().to_string();
     let mut process = Peer::start(&["in-process", "--millis", &milliseconds], Flavour::CurrentThread)?;
     Ok(process.listen()?.parse()?)

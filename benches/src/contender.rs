@@ -4,7 +4,6 @@
 //! one is generic over it, so no call pays for the comparison with a virtual call or a box.
 
 pub mod raw;
-#[cfg(feature = "ours")]
 pub mod rpc;
 pub mod tarpc;
 pub mod tonic;
@@ -50,7 +49,6 @@ pub enum Name {
     /// The same with one yield before each flush.
     Raw2,
     /// This framework.
-    #[cfg(feature = "ours")]
     Rpc,
     /// tarpc over TCP with bincode, a task a request as documented.
     Tarpc,
@@ -62,22 +60,14 @@ pub enum Name {
 
 impl Name {
     /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Raw,
-        Self::Raw2,
-        #[cfg(feature = "ours")]
-        Self::Rpc,
-        Self::Tarpc,
-        Self::TarpcInline,
-        Self::Tonic,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Raw, Self::Raw2, Self::Rpc, Self::Tarpc, Self::TarpcInline, Self::Tonic];
 
     /// The name in tables and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Raw2 => "raw2",
-            #[cfg(feature = "ours")]
             Self::Rpc => "rpc",
             Self::Tarpc => "tarpc",
             Self::TarpcInline => "tarpc-inline",
@@ -114,7 +104,6 @@ macro_rules! with_contender {
                 type $contender = contender::raw::Raw<true>;
                 $body
             }
-            #[cfg(feature = "ours")]
             Name::Rpc => {
                 type $contender = contender::rpc::Rpc;
                 $body

@@ -45,7 +45,6 @@ fn run() -> Result<()> {
             let runtime = flavour.runtime()?;
             with_contender!(contender, C => child::call::<C>(&runtime, server))?;
         }
-        #[cfg(feature = "ours")]
         Command::InProcess(duration) => child::call_in_process(duration)?,
     }
     Ok(())

@@ -34,7 +34,6 @@ pub enum Command {
     /// Be the client process of a contender.
     Call(Name, Flavour, SocketAddr),
     /// Measure calls that leave no process.
-    #[cfg(feature = "ours")]
     InProcess(Duration),
 }
 
@@ -139,7 +138,6 @@ pub fn parse() -> Result<Command> {
         ["call", contender, server] => {
             Ok(Command::Call(contender.parse()?, options.flavour, server.parse()?))
         }
-        #[cfg(feature = "ours")]
         ["in-process"] => Ok(Command::InProcess(options.measured)),
         _ => Err(format!("{words:?} is no subcommand; see --help").into()),
     }

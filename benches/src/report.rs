@@ -112,7 +112,7 @@ fn figures(findings: &Findings, options: &Options) -> String {
 
 /// How we compare with each of the others; `None` when there is nobody to compare.
 fn ratios(findings: &Findings, options: &Options) -> Option<String> {
-    let ours = *options.contenders.iter().find(|name| name.as_str() == "rpc")?;
+    let ours = *options.contenders.iter().find(|&&name| name == Name::Rpc)?;
     let others: Vec<Name> = options.contenders.iter().copied().filter(|&name| name != ours).collect();
     if others.is_empty() {
         return None;

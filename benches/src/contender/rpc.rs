@@ -3,7 +3,7 @@
 use super::{Client, Contender, Result};
 use bytes::Bytes;
 use rpc::{Server, service};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// This framework.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ impl Contender for Rpc {
 
     async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<()> {
         let bound = Server::new().add(ArithmeticServer::new(Wrapping)).bind("tcp://127.0.0.1:0").await?;
-        announce(bound.local_addr());
+        let port = bound.local_addr().port().ok_or("a TCP address has a port")?;
+        announce((Ipv4Addr::LOCALHOST, port).into());
         bound.serve().await?;
         Ok(())
     }
