@@ -102,7 +102,7 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     let Service { krate, visibility, .. } = service;
     let Method { ident, arguments, options, .. } = method;
     let attributes = method.attributes.for_documented();
-    // In generated code lints are silent: what they say of the names, they have said of the trait.
+    // In generated code the compiler's lints are silent: what they say of names, they have said of the trait.
     let ident = moved(ident, at(ident));
     let wire_name = wire_name(service, method);
     let documentation =

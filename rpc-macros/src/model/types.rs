@@ -5,13 +5,13 @@ use crate::report::Report;
 use proc_macro2::Ident;
 use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{GenericArgument, Lifetime, PathArguments, ReturnType, Type, TypeParamBound};
+use syn::{GenericArgument, Lifetime, PathArguments, ReturnType, Type, TypeParamBound, TypeReference};
 
 /// How an argument of this type is passed; reports what cannot travel.
 pub(super) fn argument(ty: &Type, report: &mut Report) -> Passing {
     match plain(ty) {
         Type::Reference(reference) => {
-            Borrow::check(reference, report);
+            borrowed(reference, report);
             match plain(&reference.elem) {
                 Type::Slice(slice) => {
                     Walk::new(Place::Argument, report).visit_type(&slice.elem);
@@ -94,19 +94,15 @@ fn is(ty: &Type, name: &str) -> bool {
 }
 
 /// The rules for `&`, wherever it stands in an argument.
-struct Borrow;
-
-impl Borrow {
-    fn check(reference: &syn::TypeReference, report: &mut Report) {
-        if let Some(mutability) = &reference.mutability {
-            let message = "what a handler changes does not travel back: write `&T` or `T`, \
-                           and return what has changed";
-            report.mistake(mutability, message);
-        }
-        if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
-            let message = "an argument lives as long as its call: leave this lifetime out";
-            report.mistake(lifetime, message);
-        }
+fn borrowed(reference: &TypeReference, report: &mut Report) {
+    if let Some(mutability) = &reference.mutability {
+        let message = "what a handler changes does not travel back: write `&T` or `T`, \
+                       and return what has changed";
+        report.mistake(mutability, message);
+    }
+    if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident != "_") {
+        let message = "an argument lives as long as its call: leave this lifetime out";
+        report.mistake(lifetime, message);
     }
 }
 
@@ -133,14 +129,14 @@ impl<'r> Walk<'r> {
 }
 
 impl<'ast> Visit<'ast> for Walk<'_> {
-    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+    fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
         if self.place == Place::Result {
             let message = "a result outlives what the handler could borrow from: return an owned value, \
                            such as `String` for `&str` and `Vec<T>` for `&[T]`";
             self.report.mistake(reference, message);
             return;
         }
-        Borrow::check(reference, self.report);
+        borrowed(reference, self.report);
         let in_place = match plain(&reference.elem) {
             Type::Slice(slice) => is(&slice.elem, "u8"),
             other => is(other, "str"),
