@@ -1,7 +1,5 @@
 //! What is inside arrays, maps, enums, binaries and extensions, handed to serde piece by piece.
 
-use std::cell::Cell;
-
 use serde::de::value::{BorrowedBytesDeserializer, I8Deserializer, U8Deserializer};
 use serde::de::{
     DeserializeSeed, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess,
@@ -157,37 +155,26 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
 }
 
 /// The bytes of a binary as elements, for `Vec<u8>`, arrays of integers and the like.
-///
-/// Given to the visitor by value, so that a vector's loop over it keeps its state in registers.
 pub(super) struct Binary<'r, 'de> {
     reader: &'r mut Reader<'de>,
     len: usize,
     rest: std::slice::Iter<'de, u8>,
     toll: Toll,
-    /// Told how many bytes the visitor took.
-    taken: &'r Cell<usize>,
 }
 
 impl<'r, 'de> Binary<'r, 'de> {
-    /// Has the visitor read the elements, and checks that it took them all.
     #[inline]
-    pub(super) fn visit<V: Visitor<'de>>(
-        reader: &'r mut Reader<'de>,
-        bytes: &'de [u8],
-        places: Places,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let (len, taken) = (bytes.len(), Cell::new(0));
-        let toll = Toll::new(places, len);
-        let value = visitor.visit_seq(Binary { reader, len, rest: bytes.iter(), toll, taken: &taken })?;
-        if taken.get() == len { Ok(value) } else { Err(surplus(taken.get(), len)) }
+    pub(super) fn new(reader: &'r mut Reader<'de>, bytes: &'de [u8], places: Places) -> Self {
+        let toll = Toll::new(places, bytes.len());
+        Binary { reader, len: bytes.len(), rest: bytes.iter(), toll }
     }
-}
 
-impl Drop for Binary<'_, '_> {
     #[inline]
-    fn drop(&mut self) {
-        self.taken.set(self.len - self.rest.len());
+    pub(super) fn end(self) -> Result<(), Fault> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(surplus(self.len - left, self.len)),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The arguments of a call on their way in, unmarshalled one by one in the order of declaration.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::reader::Reader;
 use super::{Fault, Guard};
@@ -45,22 +44,14 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// If it is missing, or not a `T`; for the last declared argument also if what follows is not well-formed.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it is generic over what comes, which an iterator is not"
+    )]
     #[inline]
     pub fn next<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| self.missing())?;
         let value = self.reader.value().map_err(|fault| self.wrong(fault))?;
-        self.advance()?;
-        Ok(value)
-    }
-
-    /// The next argument, of a type that borrows nothing; faster than [`next`](Self::next) for a `Vec<u8>`.
-    ///
-    /// # Errors
-    /// As [`next`](Self::next).
-    #[inline]
-    pub fn next_owned<T: DeserializeOwned + 'static>(&mut self) -> Result<T, Error> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| self.missing())?;
-        let value = self.reader.owned().map_err(|fault| self.wrong(fault))?;
         self.advance()?;
         Ok(value)
     }

@@ -21,7 +21,7 @@ impl<'de> Reader<'de> {
             Head::F32(value) => visitor.visit_f32(value),
             Head::F64(value) => visitor.visit_f64(value),
             Head::Str(bytes) => visitor.visit_borrowed_str(text(bytes)?),
-            Head::Bin(bytes) if self.loose == Loose::Elements => Binary::visit(self, bytes, places, visitor),
+            Head::Bin(bytes) if self.loose == Loose::Elements => self.bytewise(visitor, bytes, places),
             Head::Bin(bytes) => {
                 self.loose = Loose::BytesSeen;
                 visitor.visit_borrowed_bytes(bytes)
@@ -49,7 +49,7 @@ impl<'de> Reader<'de> {
             0xc4..=0xc6 => {
                 let bytes = self.binary()?;
                 self.charge_own::<V::Value>()?;
-                Binary::visit(self, bytes, places, visitor)
+                self.bytewise(visitor, bytes, places)
             }
             _ => self.any(visitor, places),
         }
@@ -65,6 +65,19 @@ impl<'de> Reader<'de> {
             }
             _ => self.any(visitor, places),
         }
+    }
+
+    #[inline]
+    fn bytewise<V: Visitor<'de>>(
+        &mut self,
+        visitor: V,
+        bytes: &'de [u8],
+        places: Places,
+    ) -> Result<V::Value, Fault> {
+        let mut binary = Binary::new(self, bytes, places);
+        let value = visitor.visit_seq(&mut binary)?;
+        binary.end()?;
+        Ok(value)
     }
 
     #[inline]
@@ -212,7 +225,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 Err(_) => Err(Fault::invalid_type(Unexpected::Bytes(bytes), &visitor)),
             },
             Head::Unsigned(value) => visitor.visit_u128(value.into()),
-            Head::Signed(value) => visitor.visit_i128(value.into()),
+            Head::Signed(value) => match value.try_into() {
+                Ok(value) => visitor.visit_u128(value),
+                Err(_) => Err(Fault::invalid_type(Unexpected::Signed(value), &visitor)),
+            },
             other => Err(mismatch(other, &visitor)),
         }
     }

@@ -32,15 +32,17 @@ impl Guard {
     }
 
     /// The same guard with another [`depth`](Self::depth).
+    #[cfg(test)]
     #[must_use]
-    pub(crate) fn with_depth(mut self, depth: u32) -> Self {
+    pub(super) fn with_depth(mut self, depth: u32) -> Self {
         self.depth = depth;
         self
     }
 
     /// The same guard with another [`budget`](Self::budget).
+    #[cfg(test)]
     #[must_use]
-    pub(crate) fn with_budget(mut self, budget: usize) -> Self {
+    pub(super) fn with_budget(mut self, budget: usize) -> Self {
         self.budget = budget;
         self
     }

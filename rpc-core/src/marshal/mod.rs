@@ -14,6 +14,8 @@
 //!   byte (a mebibyte takes some twenty times as long as here), the two shapes of structs are two copies of all
 //!   code, and a vector whose first element is a byte and another is not cannot be written at all.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod access;
 mod argument_list;
 mod arguments;
@@ -28,6 +30,9 @@ mod timestamp;
 mod unmarshal;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,7 +42,7 @@ pub(crate) use self::fault::Fault;
 pub(crate) use self::guard::Guard;
 pub use self::payload::Payload;
 pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
-pub(crate) use self::unmarshal::{unmarshal, unmarshal_owned, unmarshal_within};
+pub(crate) use self::unmarshal::unmarshal;
 
 /// The name of newtypes that stand for an extension: a pair of its type and its bytes. It is that of rmp-serde, so
 /// that types written for that crate work.
@@ -50,6 +55,10 @@ pub enum Shape {
     #[default]
     Named,
     /// As arrays in the order of declaration: smaller and faster, for `#[service(compact)]`.
+    ///
+    /// Fields can be added at the end alone, with `#[serde(default)]`; none may be left out
+    /// (`skip_serializing_if`), since those after it would take its place. serde's untagged and adjacently
+    /// tagged enums do not recognise struct variants in this shape.
     Positional,
 }
 

@@ -1,9 +1,6 @@
 //! Whole values out of bytes.
 
-use std::any::Any;
-
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::reader::{Loose, Reader};
 use super::{Fault, Guard};
@@ -18,17 +15,9 @@ pub(crate) fn unmarshal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fa
 }
 
 /// Like [`unmarshal`], within another [`Guard`].
-pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
+pub(super) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
     let mut reader = Reader::new(bytes, guard);
     let value = reader.value()?;
-    reader.end()?;
-    Ok(value)
-}
-
-/// Like [`unmarshal_within`], with a faster way for a value that is a `Vec<u8>`.
-pub(crate) fn unmarshal_owned<T: DeserializeOwned + 'static>(bytes: &[u8], guard: Guard) -> Result<T, Fault> {
-    let mut reader = Reader::new(bytes, guard);
-    let value = reader.owned()?;
     reader.end()?;
     Ok(value)
 }
@@ -60,18 +49,5 @@ impl<'de> Reader<'de> {
         let result = T::deserialize(&mut *self);
         self.loose = Loose::Bytes;
         result.map_err(|_| fault)
-    }
-
-    /// Unmarshals the next value, which borrows nothing.
-    ///
-    /// A `Vec<u8>` is copied at once: as a sequence, which it is to serde, it would be built byte by byte.
-    #[inline]
-    pub(super) fn owned<T: DeserializeOwned + 'static>(&mut self) -> Result<T, Fault> {
-        let mut value: Option<T> = None;
-        let place: &mut dyn Any = &mut value;
-        if let (Some(place), Ok(0xc4..=0xc6)) = (place.downcast_mut::<Option<Vec<u8>>>(), self.peek()) {
-            *place = Some(self.binary()?.to_vec());
-        }
-        value.map_or_else(|| self.value(), Ok)
     }
 }

@@ -1,0 +1,144 @@
+//! rmp-serde as a second opinion: what either writes, the other reads, and where the forms are the same, so are
+//! the bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use rmp_serde::config::BytesMode;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use super::{named, positional};
+use crate::marshal::unmarshal;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Value {
+    Nil,
+    Flag(bool),
+    Number(i64),
+    Large(u64),
+    Real(f64),
+    Text(String),
+    Data(Vec<u8>),
+    List(Vec<Value>),
+    Map(BTreeMap<String, Value>),
+    Pair(Box<Value>, Option<Box<Value>>),
+    Record { a: i8, b: Option<char>, c: (u16, f32) },
+    Huge(u128),
+}
+
+/// The same numbers in the same order for a seed, on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // The constants of Knuth's MMIX generator; its high bits are the good ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 16
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn value(&mut self, depth: u32) -> Value {
+        let kinds = if depth == 0 { 7 } else { 12 };
+        let magnitude = self.below(64) as u32;
+        match self.below(kinds) {
+            0 => Value::Nil,
+            1 => Value::Flag(self.below(2) == 0),
+            2 => Value::Number((self.next() << 16) as i64 >> magnitude),
+            3 => Value::Large((self.next() << 16) >> magnitude),
+            4 => Value::Real(self.next() as f64 / 3.0),
+            5 => Value::Text("é".repeat(self.below(40))),
+            6 => Value::Data(vec![self.next() as u8; self.below(300)]),
+            7 => Value::List((0..self.below(20)).map(|_| self.value(depth - 1)).collect()),
+            8 => {
+                Value::Map((0..self.below(20)).map(|key| (key.to_string(), self.value(depth - 1))).collect())
+            }
+            9 => {
+                let other = (self.below(2) == 0).then(|| Box::new(self.value(depth - 1)));
+                Value::Pair(Box::new(self.value(depth - 1)), other)
+            }
+            10 => Value::Record {
+                a: self.next() as i8,
+                b: char::from_u32(self.next() as u32 % 0x11_0000),
+                c: (self.next() as u16, self.next() as f32),
+            },
+            _ => Value::Huge(u128::from(self.next()) << magnitude),
+        }
+    }
+}
+
+fn theirs<T: Serialize>(value: &T, is_named: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let serializer = rmp_serde::Serializer::new(&mut bytes).with_bytes(BytesMode::ForceIterables);
+    if is_named {
+        value.serialize(&mut serializer.with_struct_map()).unwrap();
+    } else {
+        value.serialize(&mut serializer.with_struct_tuple()).unwrap();
+    }
+    bytes
+}
+
+#[track_caller]
+fn agree<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let (ours_named, ours_positional) = (named(value), positional(value));
+    for (ours, is_named) in [(ours_named, true), (ours_positional, false)] {
+        let theirs = theirs(value, is_named);
+        assert_eq!(&unmarshal::<T>(&ours).unwrap(), value);
+        assert_eq!(&unmarshal::<T>(&theirs).unwrap(), value);
+        assert_eq!(&rmp_serde::from_slice::<T>(&ours).unwrap(), value);
+    }
+}
+
+#[test]
+fn random_values_cross_both_ways() {
+    for seed in 0..500 {
+        agree(&Random(seed).value(4));
+    }
+}
+
+#[test]
+fn the_bytes_are_the_same_but_for_empty_binaries() {
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let numbers: Vec<(i64, u64, f64)> =
+            (0..50).map(|_| ((random.next() << 16) as i64 >> random.below(64), random.next(), 0.5)).collect();
+        assert_eq!(named(&numbers).as_slice(), theirs(&numbers, true));
+        let text: Vec<String> = (0..20).map(|_| "x".repeat(random.below(70_000))).collect();
+        assert_eq!(named(&text).as_slice(), theirs(&text, true));
+        let data = vec![1u8; random.below(70_000) + 1];
+        assert_eq!(named(&data).as_slice(), theirs(&data, true));
+    }
+    assert_eq!(theirs(&Vec::<u8>::new(), true), [0x90]);
+    assert_eq!(named(&Vec::<u8>::new()).as_slice(), [0xc4, 0]);
+}
+
+/// Whatever bytes come, nothing panics; and what is taken is taken by the other side, too, and is the same.
+#[test]
+fn damaged_bytes_are_refused_or_mean_the_same_to_both() {
+    let mut taken = 0;
+    for seed in 0..3_000 {
+        let mut random = Random(seed);
+        let mut bytes = named(&random.value(3)).to_vec();
+        for _ in 0..=random.below(3) {
+            match random.below(3) {
+                0 => {
+                    let at = random.below(bytes.len());
+                    bytes[at] = random.next() as u8;
+                }
+                1 => bytes.truncate(random.below(bytes.len()) + 1),
+                _ => bytes.insert(random.below(bytes.len()), random.next() as u8),
+            }
+        }
+        let _ = unmarshal::<IgnoredAny>(&bytes);
+        if let Ok(value) = unmarshal::<Value>(&bytes) {
+            taken += 1;
+            let theirs = rmp_serde::from_slice::<Value>(&bytes);
+            // Compared as text, because NaN equals nothing.
+            assert_eq!(format!("{:?}", theirs.unwrap()), format!("{value:?}"), "seed {seed}: {bytes:02x?}");
+        }
+    }
+    assert!(taken > 150, "only {taken} of the damaged values were taken, so this compares too little");
+}
