@@ -114,9 +114,11 @@ impl Driver {
         if self.link.registry.is_empty() {
             return false;
         }
-        let shared = self.link.lock();
+        let mut shared = self.link.lock();
         let unwritten = shared.writer.as_ref().map_or(0, Writer::unwritten);
-        shared.connection.output_bytes() + unwritten > self.link.limits.send_queue_bytes()
+        shared.reading_waits =
+            shared.connection.output_bytes() + unwritten > self.link.limits.send_queue_bytes();
+        shared.reading_waits
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
@@ -208,14 +210,13 @@ impl Driver {
         scratch: &mut Scratch,
     ) -> Result<(), End> {
         let mut incoming = std::mem::take(&mut scratch.incoming);
-        let result = self.admit(&source, frames, &mut incoming, &mut scratch.effects);
+        let admitted = self.admit(&source, frames, &mut incoming, &mut scratch.effects);
         scratch.effects.run();
-        if result.is_ok() {
-            self.run_batch(&source, &mut incoming, scratch);
-        }
+        // Also what came before a frame that ends the connection: how bytes are cut into reads changes nothing.
+        let ran = self.run_batch(&source, &mut incoming, scratch);
         incoming.clear();
         scratch.incoming = incoming;
-        result
+        Ok(ran.and(admitted)?)
     }
 
     fn admit(
@@ -224,7 +225,7 @@ impl Driver {
         frames: &[Range<usize>],
         incoming: &mut Vec<Incoming>,
         effects: &mut LinkEffects,
-    ) -> Result<(), End> {
+    ) -> Result<(), Violation> {
         let now = now();
         let mut shared = self.link.lock();
         let connection = &mut shared.connection;
@@ -252,18 +253,23 @@ impl Driver {
         Ok(())
     }
 
-    fn run_batch(&mut self, source: &Source<'_>, incoming: &mut Vec<Incoming>, scratch: &mut Scratch) {
+    fn run_batch(
+        &mut self,
+        source: &Source<'_>,
+        incoming: &mut Vec<Incoming>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Violation> {
         if incoming.is_empty() {
-            return;
+            return Ok(());
         }
         let limit = self.link.lock().connection.peer_frame_bytes();
         let mut at_once = 0;
         let mut kept = false;
+        let mut result = Ok(());
         for call in incoming.drain(..) {
             // Two calls of one id in one batch are a violation only if the first still runs.
             if kept && self.link.lock().connection.is_live(call.admitted.key) {
-                let violation = Violation::new(Reason::Protocol, "a call id that is in use");
-                self.start_closing(&violation);
+                result = Err(Violation::new(Reason::Protocol, "a call id that is in use"));
                 break;
             }
             match self.run(source, call, scratch, limit) {
@@ -272,6 +278,7 @@ impl Driver {
             }
         }
         self.link.lock().connection.ended_at_once(at_once, &mut scratch.replies);
+        result
     }
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
@@ -448,6 +455,10 @@ impl Future for Driver {
         }
         if let Err(error) = this.poll_writes(cx) {
             return Poll::Ready(lost(error));
+        }
+        // What had to go out before more could be read may be out: nothing else would wake the task for that.
+        if this.link.lock().reading_waits && !this.is_backed_up() {
+            cx.waker().wake_by_ref();
         }
         this.poll_close(cx)
     }

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) task: Option<Waker>,
     /// When it will wake by itself at the latest.
     pub(crate) armed: Option<Instant>,
+    /// Nothing is read until enough has been written.
+    pub(crate) reading_waits: bool,
     /// The connection's task has gone: nobody writes any more.
     over: bool,
     /// It has been woken to write.
@@ -66,6 +68,7 @@ impl Link {
             write_error: None,
             task: None,
             armed: None,
+            reading_waits: false,
             over: false,
             kicked: false,
             spare: Outbox::default(),
@@ -215,7 +218,7 @@ impl Shared {
         match result {
             Poll::Ready(Ok(())) => {
                 self.spare = std::mem::take(&mut writer.outbox);
-                if self.connection.has_output() {
+                if self.connection.has_output() || self.reading_waits {
                     self.kick();
                 }
             }
