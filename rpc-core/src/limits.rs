@@ -36,8 +36,11 @@ pub struct Limits {
 /// A hello is small, so whoever sends a large one is not one of ours.
 pub(crate) const HELLO_BYTES: usize = 4 * 1024;
 
-/// Floors for what the other side says of itself: below them it could not be called at all.
+/// The floor for what either side says of itself: below it that side could not be called at all.
 pub(crate) const MIN_FRAME_BYTES: usize = 1024;
+
+/// As good as no end, and still a moment that a clock can name.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// How long the other side has to learn of a drain, in which its calls are still taken.
 pub(crate) const DRAIN_NOTICE: Duration = Duration::from_secs(1);
@@ -72,7 +75,7 @@ impl Default for Limits {
 
 /// One getter and one `with_` setter a limit, so that both read as the documentation says.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $name:ident, $with:ident: $type:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident, $with:ident: $type:ty, $range:expr;)*) => {
         impl Limits {
             $(
                 $(#[$doc])*
@@ -81,9 +84,11 @@ macro_rules! limits {
                 }
 
                 #[doc = concat!("The same limits with another [`", stringify!($name), "`](Self::", stringify!($name), ").")]
+                ///
+                /// What is outside of the range that makes sense counts as its end.
                 #[must_use]
                 pub fn $with(mut self, $name: $type) -> Self {
-                    self.$name = $name;
+                    self.$name = $name.clamp(*$range.start(), *$range.end());
                     self
                 }
             )*
@@ -96,39 +101,41 @@ limits! {
     ///
     /// Told to the other side. At least 1 KiB. A larger frame ends the connection before its body is read, and
     /// a sender refuses the call instead, naming both sizes.
-    frame_bytes, with_frame_bytes: usize;
+    frame_bytes, with_frame_bytes: usize, MIN_FRAME_BYTES..=u32::MAX as usize;
     /// How many calls of the other side may run at once on a connection; 1,024.
     ///
     /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
     /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed.
-    calls, with_calls: usize;
+    calls, with_calls: usize, 1..=usize::MAX;
     /// How many connections a server holds at once; 10,000. One more is closed at once.
-    connections, with_connections: usize;
-    /// How many connections of a server may be without their hello; 1,024. Beyond, the oldest is closed.
-    half_open, with_half_open: usize;
+    connections, with_connections: usize, 1..=usize::MAX;
+    /// How many connections of a server may be without their hello; 1,024.
+    ///
+    /// Beyond it the next ones wait to be accepted, for [`hello_timeout`](Self::hello_timeout) at most.
+    half_open, with_half_open: usize, 1..=usize::MAX;
     /// How long the other side's hello may take, all in all; 5 s.
-    hello_timeout, with_hello_timeout: Duration;
+    hello_timeout, with_hello_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How long a frame may stay unfinished, or a write without progress; 30 s.
-    stall_timeout, with_stall_timeout: Duration;
+    stall_timeout, with_stall_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How much may wait to be written on a connection, in bytes; 1 MiB.
     ///
     /// Beyond it new calls wait for their turn, and a server stops reading until the other side has read.
-    send_queue_bytes, with_send_queue_bytes: usize;
+    send_queue_bytes, with_send_queue_bytes: usize, 1..=usize::MAX;
     /// How large a call's or reply's metadata may be, names and values together, in bytes; 8 KiB.
-    metadata_bytes, with_metadata_bytes: usize;
+    metadata_bytes, with_metadata_bytes: usize, 0..=usize::MAX;
     /// The longest deadline that is taken from the other side; 24 h. A longer one counts as this.
-    max_deadline, with_max_deadline: Duration;
+    max_deadline, with_max_deadline: Duration, Duration::ZERO..=FOREVER;
     /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped.
-    drain_timeout, with_drain_timeout: Duration;
+    drain_timeout, with_drain_timeout: Duration, Duration::ZERO..=FOREVER;
     /// After how long without a byte the other side is asked for a sign of life; 30 s.
-    keepalive_interval, with_keepalive_interval: Duration;
+    keepalive_interval, with_keepalive_interval: Duration, Duration::ZERO..=FOREVER;
     /// How long that sign of life may take; 20 s. Then the connection is taken for dead.
-    keepalive_timeout, with_keepalive_timeout: Duration;
+    keepalive_timeout, with_keepalive_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How long a client waits before it connects again after a failed attempt; 1 s.
     ///
     /// Each further failure multiplies it by 1.6, up to [`max_backoff`](Self::max_backoff), and a fifth of it
     /// either way is left to chance, so that clients of a restarted server do not come all at once.
-    backoff, with_backoff: Duration;
+    backoff, with_backoff: Duration, Duration::ZERO..=FOREVER;
     /// The longest wait between two attempts to connect; 120 s.
-    max_backoff, with_max_backoff: Duration;
+    max_backoff, with_max_backoff: Duration, Duration::ZERO..=FOREVER;
 }
