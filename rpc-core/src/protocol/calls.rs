@@ -39,6 +39,11 @@ impl CallId {
     fn index(self) -> usize {
         (self.0 & (MAX_SLOTS as u64 - 1)) as usize
     }
+
+    /// Sequences begin with 1.
+    fn is_real(self) -> bool {
+        self.0 >> INDEX_BITS > 0
+    }
 }
 
 /// How a call ended, its values still marshalled.
@@ -228,38 +233,48 @@ impl<W> Calls<W> {
 
     /// Ends a call with what the other side answered, and gives who waits for it.
     ///
-    /// A late answer to a call that is not there any more is nobody's fault; an id that was never given is.
+    /// A late answer to a call that is not there any more is nobody's fault; one to a call that was never sent is.
     pub(crate) fn finish(&mut self, number: u64, outcome: Outcome) -> Result<Option<W>, NeverIssued> {
         let id = CallId(number);
-        if number >> INDEX_BITS > self.sequence {
-            return Err(NeverIssued);
-        }
-        match self.slots.get_mut(id.index()) {
-            Some(slot) if slot.id == id && matches!(slot.state, State::Sent { .. }) => {
-                self.placed -= 1;
-                Ok(slot.finish(outcome))
-            }
-            _ => Ok(None),
+        // Ids grow, so the last one of a slot is the highest that it has ever had.
+        let slot = self.slots.get_mut(id.index()).filter(|slot| id.is_real() && number <= slot.id.number());
+        match slot {
+            None => Err(NeverIssued),
+            Some(slot) if slot.id != id => Ok(None),
+            Some(slot) => match slot.state {
+                State::Sent { .. } => {
+                    self.placed -= 1;
+                    Ok(slot.finish(outcome))
+                }
+                State::Waiting { .. } | State::Granted => Err(NeverIssued),
+                State::Free { .. } | State::Done(_) => Ok(None),
+            },
         }
     }
 
-    /// Forgets a call whose caller has gone, and says whether the other side must be told.
-    pub(crate) fn abandon(&mut self, id: CallId) -> bool {
+    /// Forgets a call whose caller has gone; of one that was sent, gives where in the stream of bytes it begins.
+    pub(crate) fn abandon(&mut self, id: CallId) -> Option<u64> {
         match self.release(id.index()) {
-            State::Sent { .. } => {
+            State::Sent { at, .. } => {
                 self.placed -= 1;
-                true
+                Some(at)
             }
             State::Granted => {
                 self.placed -= 1;
-                false
+                None
             }
-            _ => false,
+            _ => None,
         }
     }
 
-    /// Ends each call whose deadline has passed: `expired` learns its id if it was sent, and who waits for it.
-    pub(crate) fn expire(&mut self, now: Instant, mut expired: impl FnMut(Option<CallId>, Option<W>)) {
+    /// Ends each call whose deadline has passed: `expired` learns its id and its place if it was sent, and who waits
+    /// for it. What begins at `handed_over` or later no transport has been given.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        handed_over: u64,
+        mut expired: impl FnMut(Option<(CallId, u64)>, Option<W>),
+    ) {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return;
         }
@@ -271,7 +286,8 @@ impl<W> Calls<W> {
                 continue;
             }
             let (executed, sent) = match slot.state {
-                State::Sent { .. } => (Executed::Maybe, Some(slot.id)),
+                State::Sent { at, .. } if at < handed_over => (Executed::Maybe, Some((slot.id, at))),
+                State::Sent { at, .. } => (Executed::No, Some((slot.id, at))),
                 State::Granted | State::Waiting { .. } => (Executed::No, None),
                 State::Free { .. } | State::Done(_) => continue,
             };
@@ -421,7 +437,7 @@ mod tests {
     fn case_28_a_reply_to_an_id_never_issued_is_told_apart_from_a_late_one() {
         let mut calls = Calls::<u32>::default();
         let id = calls.start(1, None, 0).expect("an id");
-        assert!(calls.abandon(id));
+        assert_eq!(calls.abandon(id), Some(0));
         assert_eq!(calls.finish(id.number(), value(1)), Ok(None));
         assert_eq!(calls.finish(id.number() + (1 << INDEX_BITS), value(1)), Err(NeverIssued));
     }
@@ -443,7 +459,7 @@ mod tests {
         calls.abandon(ids[0]);
         assert_eq!(calls.grant(), Some(1));
         assert_eq!(calls.placed(), 1);
-        assert!(!calls.abandon(ids[1]), "nothing was sent, so nothing is to be cancelled");
+        assert_eq!(calls.abandon(ids[1]), None, "nothing was sent, so nothing is to be cancelled");
         assert_eq!(calls.placed(), 0);
         assert_eq!(calls.grant(), Some(2));
         assert_eq!(calls.grant(), None);
@@ -463,9 +479,9 @@ mod tests {
         calls.start(3, Some(late), 0).expect("an id");
         assert_eq!(calls.earliest_deadline(), Some(soon));
         let mut expired = Vec::new();
-        calls.expire(now, |_, _| panic!("nothing has passed"));
-        calls.expire(soon, |id, waiter| expired.push((id, waiter)));
-        assert_eq!(expired, [(Some(sent), Some(1)), (None, Some(2))]);
+        calls.expire(now, 1, |_, _| panic!("nothing has passed"));
+        calls.expire(soon, 1, |sent, waiter| expired.push((sent, waiter)));
+        assert_eq!(expired, [(Some((sent, 0)), Some(1)), (None, Some(2))]);
         assert_eq!(calls.earliest_deadline(), Some(late));
         for (id, executed) in [(sent, Executed::Maybe), (waiting, Executed::No)] {
             let Progress::Done(Outcome { result: Err(CallFailure::Rpc(error)), .. }) = calls.poll(id, |_| {})

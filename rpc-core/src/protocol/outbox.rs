@@ -28,6 +28,8 @@ pub(crate) struct Outbox {
     written_payloads: usize,
     /// How much of the first unwritten payload has been written.
     written_of_payload: usize,
+    /// Frames that were taken back: where they began, counted as if none had been, and their sizes.
+    taken_back: Vec<(usize, usize)>,
 }
 
 impl Outbox {
@@ -63,6 +65,36 @@ impl Outbox {
         self.push(&Payload::from_slice(&[]), message);
     }
 
+    /// Removes the frame at a place that [`push`](Self::push) appended it to: counted in bytes from the beginning,
+    /// those of frames taken back before included. Nothing may be written yet.
+    pub(crate) fn take_back(&mut self, place: usize) {
+        let gone: usize = self.taken_back.iter().filter(|(at, _)| *at < place).map(|(_, frame)| frame).sum();
+        let mut start = place - gone;
+        let mut index = 0;
+        while let Some((before, payload)) = self.payloads.get(index).filter(|(before, _)| *before < start) {
+            debug_assert!(before + payload.len() <= start, "a frame does not begin within a payload");
+            start -= payload.len();
+            index += 1;
+        }
+        let Some(length) = self.bytes.get(start..).and_then(|bytes| bytes.first_chunk::<LENGTH_BYTES>())
+        else {
+            return debug_assert!(false, "a frame begins there");
+        };
+        let frame = LENGTH_BYTES + u32::from_be_bytes(*length) as usize;
+        // Its payload stands apart if the rest of it ends before the whole does.
+        let apart = self.payloads.get(index).filter(|(before, _)| *before < start + frame);
+        let head = frame - apart.map_or(0, |(_, payload)| payload.len());
+        if apart.is_some_and(|(before, _)| *before == start + head) {
+            self.payloads.remove(index);
+        }
+        self.bytes.drain(start..start + head);
+        for (before, _) in &mut self.payloads[index..] {
+            *before -= head;
+        }
+        self.len -= frame;
+        self.taken_back.push((place, frame));
+    }
+
     /// Appends bytes that are no frame: the magic.
     pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -84,6 +116,8 @@ impl Outbox {
         );
         if self.is_empty() {
             std::mem::swap(self, other);
+            // What was taken back here still counts for the places of what comes.
+            std::mem::swap(&mut self.taken_back, &mut other.taken_back);
             other.clear();
             return;
         }
@@ -105,6 +139,7 @@ impl Outbox {
         self.written_bytes = 0;
         self.written_payloads = 0;
         self.written_of_payload = 0;
+        self.taken_back.clear();
     }
 
     /// Fills `slices` with the next pieces to write and says how many there are.
@@ -210,6 +245,37 @@ mod tests {
             expected.extend_from_slice(&body);
         }
         assert_eq!(drain(&mut outbox, usize::MAX), expected);
+    }
+
+    #[test]
+    fn frames_taken_back_leave_the_others_as_they_are() {
+        let sizes = [3, GATHER_BYTES, 0, GATHER_BYTES + 1, GATHER_BYTES + 2, 90];
+        // All orders of taking three of the six back, the large ones among them.
+        for first in 0..sizes.len() {
+            for second in (0..sizes.len()).filter(|second| *second != first) {
+                let third = (0..sizes.len()).find(|third| *third != first && *third != second).expect("six");
+                let mut outbox = Outbox::default();
+                let mut places = Vec::new();
+                let mut place = 0;
+                for (index, size) in sizes.into_iter().enumerate() {
+                    places.push(place);
+                    let body = Bytes::from(vec![index as u8; size]);
+                    outbox.push(&Payload::from(body), |out| out.push(0xee));
+                    place += LENGTH_BYTES + 1 + size;
+                }
+                let gone = [first, second, third];
+                gone.into_iter().for_each(|index| outbox.take_back(places[index]));
+                let mut expected = Vec::new();
+                for (index, size) in sizes.into_iter().enumerate().filter(|(index, _)| !gone.contains(index))
+                {
+                    expected.extend_from_slice(&(size as u32 + 1).to_be_bytes());
+                    expected.push(0xee);
+                    expected.resize(expected.len() + size, index as u8);
+                }
+                assert_eq!(outbox.len(), expected.len());
+                assert_eq!(drain(&mut outbox, usize::MAX), expected, "without {gone:?}");
+            }
+        }
     }
 
     #[test]

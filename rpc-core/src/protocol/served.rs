@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 /// The name of a running call: the other side's id, or a number of our own where no reply is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum CallKey {
     Call(u64),
     OneWay(u64),

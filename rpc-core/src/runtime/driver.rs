@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     timer: Timer,
     /// It was woken to write and has let others go first.
     gave_way: bool,
+    /// The transport did not take all that was to be written.
+    blocked: bool,
     ended: bool,
     closing: Option<Closing>,
     samples: u8,
@@ -81,6 +83,7 @@ impl Driver {
             dispatchers: Vec::new(),
             timer: Timer::default(),
             gave_way: false,
+            blocked: false,
             ended: false,
             closing: None,
             samples: 0,
@@ -109,15 +112,19 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether so many replies wait for the other side to read them that its requests wait too.
+    /// Whether so much of what the other side asked for waits for it to be read that its requests wait too.
     fn is_backed_up(&self) -> bool {
-        if self.link.registry.is_empty() {
-            return false;
-        }
         let mut shared = self.link.lock();
-        let unwritten = shared.writer.as_ref().map_or(0, Writer::unwritten);
-        shared.reading_waits =
-            shared.connection.output_bytes() + unwritten > self.link.limits.send_queue_bytes();
+        let waiting = if self.link.registry.is_empty() {
+            // The calls of a client are its own affair: it reads on, or two sides could wait for each other.
+            shared.connection.owed_bytes()
+        } else {
+            shared.connection.output_bytes() + shared.writer.as_ref().map_or(0, Writer::unwritten)
+        };
+        shared.reading_waits = waiting > self.link.limits.send_queue_bytes();
+        if shared.reading_waits {
+            shared.connection.not_reading(now());
+        }
         shared.reading_waits
     }
 
@@ -165,10 +172,16 @@ impl Driver {
 
     fn end_of_bytes(&mut self) -> Result<(), End> {
         self.ended = true;
-        if self.link.lock().connection.peer_is_leaving() {
+        let mut effects = LinkEffects::default();
+        let mut shared = self.link.lock();
+        if shared.connection.peer_is_leaving() {
             // It said that it would, and still takes the replies that it waits for.
+            shared.connection.peer_ended(&mut effects);
+            drop(shared);
+            effects.run();
             return Ok(());
         }
+        drop(shared);
         Err(End::Lost(Error::new(Code::Unavailable, "the other side closed the connection")))
     }
 
@@ -356,6 +369,7 @@ impl Driver {
             let mut shared = self.link.lock();
             let progress = writer.took_progress();
             shared.connection.sent(now(), progress, written.is_pending());
+            self.blocked = written.is_pending();
             if written.is_ready() {
                 shared.recycle(&mut writer);
             }
@@ -412,7 +426,10 @@ impl Driver {
             }
             closing.shut_down = true;
         }
-        while !self.ended {
+        for _ in 0..READS_A_TURN {
+            if self.ended {
+                return Poll::Ready(error);
+            }
             let count = with_scratch(|scratch| {
                 let mut buffer = ReadBuf::new(&mut scratch.bytes);
                 Pin::new(&mut self.recv).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
@@ -422,7 +439,8 @@ impl Driver {
                 Ok(_) => {}
             }
         }
-        Poll::Ready(error)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
@@ -456,6 +474,13 @@ impl Future for Driver {
         if let Err(error) = this.poll_writes(cx) {
             return Poll::Ready(lost(error));
         }
+        // From now on the other side owes its reading, which may be due before anything else was.
+        if this.blocked
+            && this.closing.is_none()
+            && let Err(violation) = this.timer.poll(&this.link, cx)
+        {
+            this.start_closing(&violation);
+        }
         // What had to go out before more could be read may be out: nothing else would wake the task for that.
         if this.link.lock().reading_waits && !this.is_backed_up() {
             cx.waker().wake_by_ref();
@@ -471,6 +496,10 @@ impl Drop for Driver {
             Some(closing) => closing.error.clone(),
             None => Error::new(Code::Unavailable, "the connection was lost"),
         };
+        let ignored = self.link.lock().connection.ignored();
+        if ignored > 0 {
+            tracing::debug!(peer = ?self.peer, ignored, "replies and cancels came for calls that were not there");
+        }
         self.link.close(error);
     }
 }

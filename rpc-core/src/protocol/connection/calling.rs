@@ -72,12 +72,25 @@ impl<W, H> Connection<W, H> {
         }
     }
 
-    /// A caller has gone.
+    /// A caller has gone: its call is taken back if it still lies here, and cancelled if not.
     pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
-        if self.calls.abandon(id) && self.is_open() {
-            self.push_message(|out| encode_cancel(out, id.number()));
+        if let (Some(at), true) = (self.calls.abandon(id), self.is_open()) {
+            self.leave(id, at);
         }
         self.grant(effects);
+    }
+
+    /// Nobody waits any more for a call that was sent at some place in the stream of bytes.
+    pub(super) fn leave(&mut self, id: CallId, at: u64) {
+        let Some(place) = at.checked_sub(self.handed_over) else {
+            return self.push_message(|out| encode_cancel(out, id.number()));
+        };
+        self.outbox.take_back(place as usize);
+        if self.outbox.is_empty() {
+            // Places are counted anew, so that nothing of those taken back has to be kept.
+            self.outbox.clear();
+            self.handed_over = self.queued;
+        }
     }
 
     /// A call cannot be entered: why.

@@ -13,6 +13,7 @@ impl<W, H> Connection<W, H> {
     pub(crate) fn start_drain(&mut self, now: Instant) {
         if self.draining.is_none() {
             self.draining = Some(now);
+            self.notice = Some(now + DRAIN_NOTICE);
             if self.is_open() {
                 self.push_goaway(Reason::Drain, "the server shuts down");
             }
@@ -41,6 +42,14 @@ impl<W, H> Connection<W, H> {
         self.peer_leaving
     }
 
+    /// The other side's bytes have ended, as it said they would: it is still answered, but answers no more itself.
+    pub(crate) fn peer_ended(&mut self, effects: &mut Effects<W, H>) {
+        self.peer_leaving = true;
+        self.peer_ended = true;
+        self.owes_frame = None;
+        self.end_calls(Error::new(Code::Unavailable, "the other side closed the connection"), effects);
+    }
+
     /// The other side broke the protocol: it is told why, and every call ends.
     pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<W, H>) {
         self.push_goaway(violation.reason, &violation.message);
@@ -63,14 +72,19 @@ impl<W, H> Connection<W, H> {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
+        self.phase = Phase::Closed;
+        self.end_calls(error, effects);
+        self.served.cancel_all(|handle| effects.stop.push(handle));
+    }
+
+    /// Ends every call that this side has made, each by how far it got.
+    fn end_calls(&mut self, error: Error, effects: &mut Effects<W, H>) {
         let handed_over = self.handed_over;
         let lost = error.with_executed(Executed::Maybe);
-        self.phase = Phase::Closed;
         let judge = |stage| match stage {
             Stage::Sent { at, .. } if at < handed_over => Some(lost.clone().into()),
             _ => Some(Outcome::moved()),
         };
         self.calls.end(judge, |waiter| effects.wake.push(waiter));
-        self.served.cancel_all(|handle| effects.stop.push(handle));
     }
 }

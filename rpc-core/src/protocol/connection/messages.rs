@@ -29,9 +29,12 @@ impl<W, H> Connection<W, H> {
             Message::Response(response) => self.handle_response(response, reply, effects)?,
             Message::Cancel { id } => match self.served.cancel(id) {
                 Some(handle) => effects.stop.push(handle),
-                None => effects.cancelled.push(id),
+                None => {
+                    self.ignored += 1;
+                    effects.cancelled.push(id);
+                }
             },
-            Message::Ping { token } => self.push_message(|out| encode_pong(out, token)),
+            Message::Ping { token } => self.push_owed(|out| encode_pong(out, token)),
             Message::Pong => self.alive.asked = None,
             Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
             Message::Unknown => {}
@@ -106,6 +109,7 @@ impl<W, H> Connection<W, H> {
                 format_args!("a reply to call {}, which was never made", response.id),
             )
         })?;
+        self.ignored += u64::from(waiter.is_none());
         effects.wake.extend(waiter);
         if self.calls.has_queue() {
             self.grant(effects);
@@ -114,7 +118,7 @@ impl<W, H> Connection<W, H> {
     }
 
     fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<W, H>) {
-        self.peer_leaving = true;
+        let first = !std::mem::replace(&mut self.peer_leaving, true);
         let drains = goaway.reason == Reason::Drain;
         let message = goaway.message;
         let judge = |stage| match stage {
@@ -128,7 +132,7 @@ impl<W, H> Connection<W, H> {
         };
         self.calls.end(judge, |waiter| effects.wake.push(waiter));
         // Says that nothing more will come from here, so that the other side need not wait for it.
-        if drains && self.draining.is_none() {
+        if first && drains && self.draining.is_none() {
             self.push_goaway(Reason::Drain, "");
         }
     }

@@ -29,18 +29,25 @@ pub(crate) struct Connection<W, H> {
     /// All bytes ever put into the outbox, and those of them that a transport has been given.
     queued: u64,
     handed_over: u64,
+    /// How much of what waits to go out the other side has caused by asking, handlers' replies apart.
+    owed: usize,
     /// What the other side takes.
     peer_frame_bytes: usize,
     peer_calls: usize,
-    /// We take no more calls, since then; the other side has said that it sends none.
+    /// We take no more calls, since then; the other side has that long to learn of it.
     draining: Option<Instant>,
+    notice: Option<Instant>,
+    /// The other side has said that it sends no more calls; its bytes have ended.
     peer_leaving: bool,
+    peer_ended: bool,
     /// Nobody on this side will call any more.
     retired: bool,
     alive: Alive,
     /// Since when the other side owes the rest of a frame, or does not read.
     owes_frame: Option<Instant>,
     owes_reading: Option<Instant>,
+    /// Late replies and cancels, which found nothing.
+    ignored: u64,
 }
 
 #[derive(Debug)]
@@ -151,12 +158,16 @@ impl<W, H> Connection<W, H> {
             outbox: Outbox::default(),
             queued: 0,
             handed_over: 0,
+            owed: 0,
             draining: None,
+            notice: None,
             peer_leaving: false,
+            peer_ended: false,
             retired: false,
             alive: Alive { heard: now, asked: None, pings: 0 },
             owes_frame: None,
             owes_reading: None,
+            ignored: 0,
         }
     }
 
@@ -186,6 +197,11 @@ impl<W, H> Connection<W, H> {
         self.calls.occupied()
     }
 
+    /// How many replies and cancels came for calls that were not there any more, or never.
+    pub(crate) fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
     pub(crate) fn has_output(&self) -> bool {
         !self.outbox.is_empty()
     }
@@ -194,9 +210,15 @@ impl<W, H> Connection<W, H> {
         self.outbox.len()
     }
 
+    /// How many bytes wait to go out that the other side has caused by asking: pongs and refusals.
+    pub(crate) fn owed_bytes(&self) -> usize {
+        self.owed
+    }
+
     /// Gives all bytes that wait to go out, in exchange for an empty outbox.
     pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<W, H>) -> Outbox {
         self.handed_over = self.queued;
+        self.owed = 0;
         let output = std::mem::replace(&mut self.outbox, spare);
         if self.calls.has_queue() {
             self.grant(effects);
@@ -210,10 +232,23 @@ impl<W, H> Connection<W, H> {
         self.queued += (self.outbox.len() - before) as u64;
     }
 
+    /// Appends a message that the other side has asked for.
+    fn push_owed(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.outbox.len();
+        self.push_message(message);
+        self.owed += self.outbox.len() - before;
+    }
+
     fn push_goaway(&mut self, reason: Reason, message: &str) {
         // A side that drains takes what was on its way when it said so.
         let last_id = if reason == Reason::Drain { u64::MAX } else { self.served.last_id() };
         self.push_message(|out| encode_goaway(out, &GoAway { last_id, reason, message }));
+    }
+
+    /// How many calls of the other side count as running.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.served.admitted()
     }
 
     #[cfg(test)]

@@ -33,8 +33,9 @@ impl<W, H> Connection<W, H> {
         self.outbox.append(replies);
     }
 
-    /// An admitted call was cancelled before it was started.
+    /// An admitted call was cancelled before it was started: its cancel was not for nothing.
     pub(crate) fn ended_unstarted(&mut self) {
+        self.ignored -= 1;
         self.served.ended_at_once(1);
     }
 
@@ -68,7 +69,7 @@ impl<W, H> Connection<W, H> {
     }
 
     pub(super) fn push_failure(&mut self, id: u64, metadata: Option<&Metadata>, failure: &Failure) {
-        self.push_message(|out| encode_failure(out, id, metadata, failure));
+        self.push_owed(|out| encode_failure(out, id, metadata, failure));
     }
 }
 

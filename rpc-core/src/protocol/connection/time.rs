@@ -5,17 +5,16 @@ use std::time::Instant;
 use super::super::calls::deadline_exceeded;
 use super::{Connection, Effects, Violation};
 use crate::Executed;
-use crate::limits::DRAIN_NOTICE;
-use crate::message::{Reason, encode_cancel, encode_ping};
+use crate::message::{Reason, encode_ping};
 use crate::service::Failure;
 
 impl<W, H> Connection<W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let notice = self.draining.filter(|_| !self.peer_leaving).map(|since| since + DRAIN_NOTICE);
+        let notice = self.notice.filter(|_| !self.peer_leaving);
         let stall = self.owes_frame.into_iter().chain(self.owes_reading).min();
         let stall = stall.map(|since| since + self.limits.stall_timeout());
-        let alive = self.is_open().then(|| match self.alive.asked {
+        let alive = self.is_heard().then(|| match self.alive.asked {
             Some(asked) => asked + self.limits.keepalive_timeout(),
             None => self.alive.heard + self.limits.keepalive_interval(),
         });
@@ -36,18 +35,20 @@ impl<W, H> Connection<W, H> {
     ) -> Result<(), Violation> {
         self.expire_calls(now, effects);
         self.expire_served(now, effects);
+        // Whoever looks after the end of the connection was woken for it, which is all that was wanted.
+        self.notice.take_if(|notice| now >= *notice);
         let limit = self.limits.stall_timeout();
         let overdue = |since: Option<Instant>| since.is_some_and(|since| now >= since + limit);
+        if overdue(self.owes_reading) {
+            return Err(Violation::new(Reason::Stall, format_args!("nothing was read for {limit:?}")));
+        }
         if overdue(self.owes_frame) {
             return Err(Violation::new(
                 Reason::Stall,
                 format_args!("a frame was not finished within {limit:?}"),
             ));
         }
-        if overdue(self.owes_reading) {
-            return Err(Violation::new(Reason::Stall, format_args!("nothing was read for {limit:?}")));
-        }
-        if !self.is_open() {
+        if !self.is_heard() {
             return Ok(());
         }
         match self.alive.asked {
@@ -67,13 +68,13 @@ impl<W, H> Connection<W, H> {
     }
 
     fn expire_calls(&mut self, now: Instant, effects: &mut Effects<W, H>) {
-        let mut cancels = Vec::new();
-        self.calls.expire(now, |sent, waiter| {
-            cancels.extend(sent);
+        let mut left = Vec::new();
+        self.calls.expire(now, self.handed_over, |sent, waiter| {
+            left.extend(sent);
             effects.wake.extend(waiter);
         });
-        for id in cancels {
-            self.push_message(|out| encode_cancel(out, id.number()));
+        for (id, at) in left {
+            self.leave(id, at);
         }
         self.grant(effects);
     }
@@ -89,11 +90,23 @@ impl<W, H> Connection<W, H> {
         }
     }
 
+    /// Whether signs of life can be expected.
+    fn is_heard(&self) -> bool {
+        self.is_open() && !self.peer_ended
+    }
+
     /// Bytes have come; a frame is unfinished or not.
     pub(crate) fn received(&mut self, now: Instant, partial: bool) {
         self.alive.heard = now;
         self.alive.asked = None;
         self.owes_frame = partial.then_some(now);
+    }
+
+    /// This side does not read for the moment, so that what the other side may have said is not held against it.
+    pub(crate) fn not_reading(&mut self, now: Instant) {
+        self.alive.heard = now;
+        self.alive.asked = None;
+        self.owes_frame = self.owes_frame.and(Some(now));
     }
 
     /// The transport was given bytes: it took some or none, and some are left or not.
