@@ -1,1 +1,9 @@
+//! A client's and a server's connection against each other in virtual time, and against bytes that no honest side
+//! sends. Cases by number are those of the table in `docs/limits.md`.
 
+mod ends;
+mod flow;
+mod hostile;
+mod pair;
+mod seeds;
+mod time;

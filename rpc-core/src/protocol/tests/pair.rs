@@ -1,0 +1,322 @@
+//! Two connections joined by queues of bytes, and a clock that stands still until it is told to move.
+
+use std::io::IoSlice;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use super::super::{
+    CallFailure, CallId, CallKey, Connection, Effects, Entry, Handled, MAX_SLICES, NewCall, Next, Outbox,
+    Outcome, Violation,
+};
+use crate::frame::{Assembler, LENGTH_BYTES};
+use crate::limits::Limits;
+use crate::marshal::Payload;
+use crate::message::{Hello, VERSIONS};
+use crate::{Code, Error, Executed};
+
+/// A client, a server, and the time it is for both.
+pub(super) struct Pair {
+    pub(super) now: Instant,
+    pub(super) client: Side,
+    pub(super) server: Side,
+}
+
+/// One connection, and all that it has caused so far. Who waits is a number, what stops a call is its key.
+pub(super) struct Side {
+    pub(super) connection: Connection<u32, CallKey>,
+    limits: Limits,
+    assembler: Assembler,
+    /// Bytes on their way to this side.
+    pub(super) inbox: Vec<u8>,
+    /// Who was woken, in order.
+    pub(super) woken: Vec<u32>,
+    /// Calls that came and were admitted.
+    pub(super) arrived: Vec<Arrived>,
+    /// Running calls that were told to stop.
+    pub(super) stopped: Vec<CallKey>,
+    /// Ids that were cancelled without a call that runs.
+    pub(super) cancelled: Vec<u64>,
+}
+
+/// A call of the other side, copied out of its frame.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) key: CallKey,
+    pub(super) method: String,
+    pub(super) params: Vec<u8>,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Pair {
+    /// Both connections are open.
+    pub(super) fn new() -> Self {
+        Pair::with_limits(Limits::default(), Limits::default())
+    }
+
+    pub(super) fn with_limits(client: Limits, server: Limits) -> Self {
+        let mut pair = Pair::connecting(client, server);
+        pair.open();
+        pair
+    }
+
+    /// The hellos have not been exchanged.
+    pub(super) fn connecting(client: Limits, server: Limits) -> Self {
+        let now = Instant::now();
+        Pair { now, client: Side::new(client, now), server: Side::new(server, now) }
+    }
+
+    /// Exchanges the hellos.
+    pub(super) fn open(&mut self) {
+        let (of_client, of_server) = (self.client.hello(), self.server.hello());
+        self.client.open(&of_server, self.now);
+        self.server.open(&of_client, self.now);
+    }
+
+    /// Carries bytes to and fro until there are none left, and keeps each call that arrives.
+    pub(super) fn settle(&mut self) {
+        while self.client.connection.has_output() || self.server.connection.has_output() {
+            self.client_to_server();
+            self.server_to_client();
+        }
+    }
+
+    /// Carries what the client has to say, and keeps each call that arrives.
+    pub(super) fn client_to_server(&mut self) {
+        let bytes = self.client.output();
+        self.server.receive(&bytes, self.now).expect("an honest client");
+    }
+
+    pub(super) fn server_to_client(&mut self) {
+        let bytes = self.server.output();
+        self.client.receive(&bytes, self.now).expect("an honest server");
+    }
+
+    /// Lets time pass, with each side doing what is due on its way, and no bytes moving.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            let due = [&self.client, &self.server].map(|side| side.connection.poll_timeout());
+            let Some(due) = due.into_iter().flatten().min().filter(|due| *due <= until) else { break };
+            self.now = self.now.max(due);
+            self.client.tick(self.now).expect("the server keeps the client waiting");
+            self.server.tick(self.now).expect("the client keeps the server waiting");
+        }
+        self.now = until;
+    }
+
+    /// Lets a call of the server arrive at the client: either side may call. Gives its id.
+    pub(super) fn call_of_server(&mut self, id: u8) -> u64 {
+        self.client.frame(&[0x94, 0, id, 0xa1, b'm', 0x90], self.now).expect("a call");
+        u64::from(id)
+    }
+
+    /// Enters a plain call on the client's side.
+    pub(super) fn call(&mut self, waiter: u32) -> CallId {
+        self.client.call(waiter, self.now, |call| call)
+    }
+}
+
+impl Side {
+    fn new(limits: Limits, now: Instant) -> Self {
+        Side {
+            connection: Connection::new(limits.clone(), now),
+            assembler: Assembler::new(limits.frame_bytes()),
+            limits,
+            inbox: Vec::new(),
+            woken: Vec::new(),
+            arrived: Vec::new(),
+            stopped: Vec::new(),
+            cancelled: Vec::new(),
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello { versions: VERSIONS, frame_bytes: self.limits.frame_bytes(), calls: self.limits.calls() }
+    }
+
+    fn open(&mut self, hello: &Hello, now: Instant) {
+        let mut effects = Effects::default();
+        self.connection.open(hello, now, &mut effects);
+        self.take(effects);
+    }
+
+    // ---- calls ----
+
+    /// Enters a call that is expected to be taken.
+    pub(super) fn call(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> CallId {
+        match self.enter(waiter, now, options) {
+            Entry::Entered(id) => id,
+            other => panic!("expected a call to be entered, got {other:?}"),
+        }
+    }
+
+    pub(super) fn enter(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> Entry {
+        self.connection.enter(&options(plain()), now, || waiter)
+    }
+
+    /// Sends a call that was granted its place.
+    pub(super) fn resume(&mut self, id: CallId, waiter: u32, now: Instant) -> CallId {
+        match self.connection.resume(id, &plain(), now, || waiter) {
+            Entry::Entered(id) => id,
+            other => panic!("expected a granted call to be sent, got {other:?}"),
+        }
+    }
+
+    pub(super) fn poll(&mut self, id: CallId) -> Next {
+        self.connection.poll_call(id, |_waiter| {})
+    }
+
+    /// How a call has ended.
+    pub(super) fn outcome(&mut self, id: CallId) -> Result<Payload, CallFailure> {
+        match self.poll(id) {
+            Next::Done(Outcome { result, .. }) => result,
+            other => panic!("expected an outcome, got {other:?}"),
+        }
+    }
+
+    /// The error with which a call has ended.
+    pub(super) fn error(&mut self, id: CallId) -> (Code, Executed) {
+        match self.outcome(id) {
+            Err(CallFailure::Rpc(error)) => (error.code(), error.executed()),
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+
+    pub(super) fn is_moved(&mut self, id: CallId) -> bool {
+        matches!(self.outcome(id), Err(CallFailure::Moved))
+    }
+
+    pub(super) fn drop_call(&mut self, id: CallId) {
+        let mut effects = Effects::default();
+        self.connection.drop_call(id, &mut effects);
+        self.take(effects);
+    }
+
+    /// Ends a running call with a value of one byte.
+    pub(super) fn reply(&mut self, key: CallKey, value: u8) {
+        self.connection.ended(key, Some((&Ok(Payload::from_slice(&[value])), None)));
+    }
+
+    /// Ends a running call without a reply, as one that was stopped.
+    pub(super) fn stop(&mut self, key: CallKey) {
+        self.connection.ended(key, None);
+    }
+
+    // ---- bytes and time ----
+
+    /// All bytes that wait to go out.
+    pub(super) fn output(&mut self) -> Vec<u8> {
+        let mut effects = Effects::default();
+        let mut outbox = self.connection.take_output(Outbox::default(), &mut effects);
+        self.take(effects);
+        let mut bytes = Vec::new();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = outbox.slices(&mut slices);
+            let from = bytes.len();
+            slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            let written = bytes.len() - from;
+            outbox.advance(written);
+        }
+        bytes
+    }
+
+    /// Takes bytes of the other side, whether or not they end with a frame.
+    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Violation> {
+        self.inbox.extend_from_slice(bytes);
+        let bytes = std::mem::take(&mut self.inbox);
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        if self.assembler.is_partial() {
+            rest = self.assembler.fill(rest).expect("a length that is allowed");
+            if let Some(frame) = self.assembler.take_complete() {
+                frames.push(frame[LENGTH_BYTES..].to_vec());
+            }
+        }
+        if !self.assembler.is_partial() {
+            let cut = self.assembler.cut(rest, |frame| frames.push(rest[frame].to_vec()));
+            cut.expect("a length that is allowed");
+        }
+        self.connection.received(now, self.assembler.is_partial());
+        frames.iter().try_for_each(|frame| self.frame(frame, now))
+    }
+
+    /// Takes one frame of the other side, and keeps the call that it may be.
+    pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), Violation> {
+        let mut effects = Effects::default();
+        let handled = self.connection.handle(frame, now, Payload::from_slice, &mut effects);
+        self.take(effects);
+        if let Handled::Call { admitted, method, params } = handled? {
+            self.connection.keep(admitted.key, admitted.key, admitted.deadline);
+            let (method, params) = (method.to_owned(), params.to_owned());
+            self.arrived.push(Arrived { key: admitted.key, method, params, deadline: admitted.deadline });
+        }
+        Ok(())
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Violation> {
+        let mut effects = Effects::default();
+        let result = self.connection.handle_timeout(now, &mut effects);
+        self.take(effects);
+        if result.is_ok() {
+            let next = self.connection.poll_timeout();
+            assert!(next.is_none_or(|next| next > now), "what was due is due again at once");
+        }
+        result
+    }
+
+    pub(super) fn violated(&mut self, violation: &Violation) {
+        let mut effects = Effects::default();
+        self.connection.violated(violation, &mut effects);
+        self.take(effects);
+    }
+
+    /// An attempt to connect has failed.
+    pub(super) fn attempt_failed(&mut self, error: &Error) {
+        let mut effects = Effects::default();
+        self.connection.attempt_failed(error, &mut effects);
+        self.take(effects);
+    }
+
+    /// The other side's bytes have ended, as it said they would.
+    pub(super) fn end_of_bytes(&mut self) {
+        let mut effects = Effects::default();
+        self.connection.peer_ended(&mut effects);
+        self.take(effects);
+    }
+
+    /// Whether a call that was granted its place has to go elsewhere after all.
+    pub(super) fn cannot_resume(&mut self, id: CallId, now: Instant) -> bool {
+        matches!(self.connection.resume(id, &plain(), now, || 0), Entry::Ended(CallFailure::Moved))
+    }
+
+    /// The connection is lost.
+    pub(super) fn lose(&mut self) {
+        let mut effects = Effects::default();
+        self.connection.close(Error::new(Code::Unavailable, "the connection was lost"), &mut effects);
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Effects<u32, CallKey>) {
+        self.woken.extend(effects.wake);
+        self.stopped.extend(effects.stop);
+        self.cancelled.extend(effects.cancelled);
+    }
+}
+
+/// A call without arguments and options.
+pub(super) type Plain = NewCall<'static>;
+
+static NO_ARGUMENTS: LazyLock<Payload> = LazyLock::new(|| Payload::from_slice(&[0x90]));
+
+pub(super) fn plain() -> Plain {
+    NewCall {
+        method: "Target.method",
+        payload: &NO_ARGUMENTS,
+        metadata: None,
+        deadline: None,
+        oneway: false,
+        patient: false,
+    }
+}

@@ -1,0 +1,240 @@
+//! Random calls, replies, cancels, losses and delays, and what must hold whatever happens. A seed that fails is
+//! printed; `RPC_SEED=... cargo test -p rpc-core random_` runs it alone, `RPC_SEEDS=...` so many of them.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::super::{CallFailure, CallId, CallKey, Entry, Next, Outcome};
+use super::pair::{Pair, Plain};
+use crate::limits::Limits;
+use crate::{Code, Executed};
+
+const SEEDS: u64 = 1_000;
+const STEPS: u32 = 60;
+const CALLS: usize = 3;
+
+#[test]
+fn random_histories_keep_every_promise() {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    if let Some(seed) = number("RPC_SEED") {
+        return History::new(seed).run();
+    }
+    for seed in 0..number("RPC_SEEDS").unwrap_or(SEEDS) {
+        let run = std::panic::catch_unwind(|| History::new(seed).run());
+        if let Err(panic) = run {
+            eprintln!("the seed is {seed}: RPC_SEED={seed} cargo test -p rpc-core random_");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+struct History {
+    pair: Pair,
+    random: Random,
+    /// Calls whose outcome has not been taken, by waiter.
+    open: HashMap<u32, CallId>,
+    next: u32,
+    /// How often each call was started on the server, by the number that it carries.
+    started: HashMap<u64, u32>,
+    /// What runs on the server, and of that what was told to stop.
+    running: HashSet<CallKey>,
+    seen: usize,
+    /// Bytes that have been written and have not arrived.
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let limits = || Limits::default().with_calls(CALLS).with_send_queue_bytes(200);
+        History {
+            pair: Pair::with_limits(limits(), limits()),
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            open: HashMap::new(),
+            next: 0,
+            started: HashMap::new(),
+            running: HashSet::new(),
+            seen: 0,
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..STEPS {
+            self.step();
+            self.look();
+        }
+        if self.random.one_in(2) {
+            self.heal();
+        } else {
+            self.lose();
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(10) {
+            0 | 1 => self.enter(),
+            2 => self.drop_one(),
+            3 => self.to_server.extend(self.pair.client.output()),
+            4 => self.to_client.extend(self.pair.server.output()),
+            5 => self.carry_to_server(),
+            6 => self.carry_to_client(),
+            7 | 8 => self.end_one(),
+            _ => {
+                let time = Duration::from_millis(self.random.below(400));
+                self.pair.wait(time);
+            }
+        }
+    }
+
+    fn enter(&mut self) {
+        let deadline = self.random.one_in(3).then(|| self.pair.now + Duration::from_millis(500));
+        let waiter = self.next;
+        self.next += 1;
+        match self.pair.client.enter(waiter, self.pair.now, |call| Plain { deadline, ..call }) {
+            Entry::Entered(id) => drop(self.open.insert(waiter, id)),
+            other => panic!("a call was not taken: {other:?}"),
+        }
+    }
+
+    fn drop_one(&mut self) {
+        if let Some(waiter) = self.random.pick(self.open.keys().copied()) {
+            let id = self.open.remove(&waiter).expect("it was picked from there");
+            self.pair.client.drop_call(id);
+        }
+    }
+
+    fn carry_to_server(&mut self) {
+        let count = self.random.below(self.to_server.len() as u64 + 1) as usize;
+        let bytes: Vec<u8> = self.to_server.drain(..count).collect();
+        self.pair.server.receive(&bytes, self.pair.now).expect("an honest client");
+    }
+
+    fn carry_to_client(&mut self) {
+        let count = self.random.below(self.to_client.len() as u64 + 1) as usize;
+        let bytes: Vec<u8> = self.to_client.drain(..count).collect();
+        self.pair.client.receive(&bytes, self.pair.now).expect("an honest server");
+    }
+
+    fn end_one(&mut self) {
+        if let Some(key) = self.random.pick(self.running.iter().copied()) {
+            self.running.remove(&key);
+            match self.pair.server.stopped.contains(&key) {
+                true => self.pair.server.stop(key),
+                false => self.pair.server.reply(key, checksum(key)),
+            }
+        }
+    }
+
+    /// What holds at every moment.
+    fn look(&mut self) {
+        for arrived in &self.pair.server.arrived[self.seen..] {
+            let id = arrived.key.reply_id().expect("no call here is one-way");
+            *self.started.entry(id).or_default() += 1;
+            assert_eq!(self.started[&id], 1, "call {id} was started twice");
+            self.running.insert(arrived.key);
+        }
+        self.seen = self.pair.server.arrived.len();
+        assert_eq!(self.pair.server.connection.running(), self.running.len());
+        assert!(self.running.len() <= CALLS, "more calls run than the limit");
+
+        let woken = self.pair.client.woken.split_off(0);
+        for waiter in woken {
+            if let Some(id) = self.open.get(&waiter).copied() {
+                self.look_after(waiter, id);
+            }
+        }
+    }
+
+    fn look_after(&mut self, waiter: u32, id: CallId) {
+        match self.pair.client.poll(id) {
+            Next::Granted => {
+                let id = self.pair.client.resume(id, waiter, self.pair.now);
+                self.open.insert(waiter, id);
+            }
+            Next::Done(outcome) => {
+                self.open.remove(&waiter);
+                self.judge(id, outcome);
+            }
+            Next::Pending => panic!("call {id:?} was woken for nothing"),
+        }
+    }
+
+    /// What an outcome claims is true.
+    fn judge(&self, id: CallId, outcome: Outcome) {
+        let started = self.started.contains_key(&id.number());
+        match outcome.result {
+            Ok(value) => assert_eq!(value.as_slice(), [checksum(CallKey::Call(id.number()))]),
+            Err(CallFailure::Rpc(error)) => {
+                let known = [Code::DeadlineExceeded, Code::ResourceExhausted, Code::Unavailable]
+                    .contains(&error.code());
+                assert!(known, "{error}");
+                assert!(error.executed() != Executed::No || !started, "{error}: it was started");
+            }
+            Err(CallFailure::Moved) => assert!(!started, "a call that was started is not sent again"),
+            Err(CallFailure::App(_)) => panic!("no handler here has an error of its own"),
+        }
+    }
+
+    /// Everything arrives and every handler ends: every call has its outcome, and all is at rest.
+    fn heal(&mut self) {
+        for _ in 0..1_000 {
+            self.to_server.extend(self.pair.client.output());
+            self.to_client.extend(self.pair.server.output());
+            let bytes = std::mem::take(&mut self.to_server);
+            self.pair.server.receive(&bytes, self.pair.now).expect("an honest client");
+            let bytes = std::mem::take(&mut self.to_client);
+            self.pair.client.receive(&bytes, self.pair.now).expect("an honest server");
+            self.look();
+            self.end_one();
+            if self.open.is_empty() && self.running.is_empty() {
+                break;
+            }
+        }
+        assert!(self.open.is_empty(), "calls without an outcome: {:?}", self.open);
+        assert_eq!(self.pair.client.connection.calls(), 0);
+        assert_eq!(self.pair.server.connection.running(), 0);
+    }
+
+    /// The connection is lost with bytes under way: every call has its outcome.
+    fn lose(&mut self) {
+        self.pair.client.lose();
+        self.pair.server.lose();
+        self.look();
+        assert!(self.open.is_empty(), "calls without an outcome: {:?}", self.open);
+        assert!(self.running.iter().all(|key| self.pair.server.stopped.contains(key)));
+    }
+}
+
+fn checksum(key: CallKey) -> u8 {
+    let id = key.reply_id().unwrap_or_default();
+    (id ^ (id >> 20)) as u8 & 0x7f
+}
+
+/// Marsaglia's xorshift64 (Journal of Statistical Software 8, 14): good enough to be unfair.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 11) % bound
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    /// One of some things whose order is nobody's: sorted first, so that a seed is one history.
+    fn pick<T: Ord>(&mut self, things: impl Iterator<Item = T>) -> Option<T> {
+        let mut things: Vec<T> = things.collect();
+        things.sort_unstable();
+        (!things.is_empty()).then(|| things.swap_remove(self.below(things.len() as u64) as usize))
+    }
+}
