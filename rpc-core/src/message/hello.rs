@@ -19,6 +19,10 @@ const MAX_FEATURES: u32 = 64;
 const FRAME_BYTES: &str = "frame_bytes";
 const CALLS: &str = "calls";
 
+/// What a side takes whose hello does not say: a part of the protocol, not a default of ours.
+const UNSAID_FRAME_BYTES: usize = 4 * 1024 * 1024;
+const UNSAID_CALLS: usize = 1_024;
+
 /// What the other side said of itself.
 #[derive(Debug)]
 pub(crate) struct Hello {
@@ -50,6 +54,9 @@ pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Mal
     }
     let first = reader.uint("the first version of a hello")?;
     let last = reader.uint("the last version of a hello")?;
+    if first > last {
+        return Err(Malformed::new(format!("versions {first} to {last} in a hello")));
+    }
     let features = reader.array("the features of a hello")?;
     if features > MAX_FEATURES {
         return Err(Malformed::new(format!("{features} features in a hello, at most {MAX_FEATURES}")));
@@ -60,8 +67,8 @@ pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Mal
     }
     let mut hello = Hello {
         versions: first..=last,
-        frame_bytes: Limits::default().frame_bytes(),
-        calls: Limits::default().calls(),
+        frame_bytes: UNSAID_FRAME_BYTES,
+        calls: UNSAID_CALLS,
     };
     for _ in 0..reader.map("the limits of a hello")? {
         let name = reader.str("the name of a limit")?;
@@ -116,6 +123,18 @@ mod tests {
         assert!(hello(65_536, 0, &[]).is_err());
         let clamped = hello(u64::MAX, u64::MAX, &[]).expect("a hello");
         assert_eq!((clamped.frame_bytes, clamped.calls), (u32::MAX as usize, u32::MAX as usize));
+    }
+
+    #[test]
+    fn versions_the_wrong_way_round_are_refused() {
+        // Else a hello of 3 to 1 would have a version in common with a side that speaks 1 to 3.
+        assert!(decode_hello(&[0x95, 10, 3, 1, 0x90, 0x80]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_value() {
+        let hello = decode_hello(&[0x95, 10, 1, 1, 0x90, 0x80]).expect("a hello");
+        assert_eq!((hello.frame_bytes, hello.calls), (4 * 1024 * 1024, 1_024));
     }
 
     #[test]
