@@ -1,0 +1,262 @@
+//! A service under attack, and peers that do not know how to behave.
+
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+pub(crate) mod raw;
+pub(crate) mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc::{Address, Limits, Server, ShutdownHandle, service};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+/// What is attacked.
+#[service]
+pub(crate) trait Target {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn length(&self, text: &str, data: &[u8]) -> usize;
+    async fn small(&self, number: u8) -> u8;
+    async fn locate(&self, point: Point) -> i32;
+    async fn many(&self, numbers: Vec<u64>) -> usize;
+    async fn heavy(&self, items: Vec<Heavy>) -> usize;
+    async fn nest(&self, nest: Nest) -> usize;
+    async fn wrap(&self, wrap: Wrap) -> usize;
+    async fn floats(&self, numbers: Vec<f64>) -> Vec<f64>;
+    async fn extremes(&self, low: i64, high: u64, text: String, list: Vec<u8>)
+    -> (i64, u64, String, Vec<u8>);
+    /// As many sevens.
+    async fn sevens(&self, count: usize) -> Vec<u64>;
+    /// Waits for the gate.
+    async fn hold(&self) -> u64;
+    /// The same, even if its caller has gone.
+    #[rpc(no_cancel)]
+    async fn insist(&self) -> u64;
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) x: i32,
+    #[serde(default)]
+    pub(crate) y: i32,
+}
+
+/// 416 bytes, made of one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Heavy {
+    pub(crate) numbers: ([u64; 26], [u64; 26]),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Nest {
+    Leaf,
+    In(Box<Nest>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Wrap(pub(crate) Option<Box<Wrap>>);
+
+/// The handler, which keeps a ledger.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pub(crate) ledger: Ledger,
+    pub(crate) gate: Arc<Semaphore>,
+}
+
+impl Handler {
+    async fn wait(&self) -> u64 {
+        let _entry = self.ledger.enter();
+        self.gate.acquire().await.expect("the gate is never closed").forget();
+        7
+    }
+}
+
+impl Target for Handler {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        let _entry = self.ledger.enter();
+        a.wrapping_add(b)
+    }
+    async fn length(&self, text: &str, data: &[u8]) -> usize {
+        let _entry = self.ledger.enter();
+        text.len() + data.len()
+    }
+    async fn small(&self, number: u8) -> u8 {
+        let _entry = self.ledger.enter();
+        number
+    }
+    async fn locate(&self, point: Point) -> i32 {
+        let _entry = self.ledger.enter();
+        point.x + point.y
+    }
+    async fn many(&self, numbers: Vec<u64>) -> usize {
+        let _entry = self.ledger.enter();
+        numbers.len()
+    }
+    async fn heavy(&self, items: Vec<Heavy>) -> usize {
+        let _entry = self.ledger.enter();
+        items.len()
+    }
+    async fn nest(&self, mut nest: Nest) -> usize {
+        let _entry = self.ledger.enter();
+        let mut depth = 0;
+        while let Nest::In(inner) = nest {
+            depth += 1;
+            nest = *inner;
+        }
+        depth
+    }
+    async fn wrap(&self, mut wrap: Wrap) -> usize {
+        let _entry = self.ledger.enter();
+        let mut depth = 0;
+        while let Some(inner) = wrap.0 {
+            depth += 1;
+            wrap = *inner;
+        }
+        depth
+    }
+    async fn floats(&self, numbers: Vec<f64>) -> Vec<f64> {
+        let _entry = self.ledger.enter();
+        numbers
+    }
+    async fn extremes(
+        &self,
+        low: i64,
+        high: u64,
+        text: String,
+        list: Vec<u8>,
+    ) -> (i64, u64, String, Vec<u8>) {
+        let _entry = self.ledger.enter();
+        (low, high, text, list)
+    }
+    async fn sevens(&self, count: usize) -> Vec<u64> {
+        let _entry = self.ledger.enter();
+        vec![7; count]
+    }
+    async fn hold(&self) -> u64 {
+        self.wait().await
+    }
+    async fn insist(&self) -> u64 {
+        self.wait().await
+    }
+}
+
+/// How many handlers were started, and how many of those have not ended or been dropped.
+#[derive(Clone)]
+pub(crate) struct Ledger(watch::Sender<Counts>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) started: usize,
+    pub(crate) running: usize,
+}
+
+impl Ledger {
+    fn enter(&self) -> Running<'_> {
+        self.0.send_modify(|counts| {
+            counts.started += 1;
+            counts.running += 1;
+        });
+        Running(self)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn started(&self) -> usize {
+        self.counts().started
+    }
+
+    /// Waits until so many handlers run, and says how long that took.
+    pub(crate) async fn running(&self, count: usize) -> Duration {
+        let since = Instant::now();
+        let mut counts = self.0.subscribe();
+        let reached = counts.wait_for(|counts| counts.running == count);
+        let reached = timeout(Duration::from_secs(60), reached).await.map(|_| ());
+        assert!(reached.is_ok(), "{:?}, expected {count} to run", self.counts());
+        since.elapsed()
+    }
+}
+
+struct Running<'a>(&'a Ledger);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|counts| counts.running -= 1);
+    }
+}
+
+/// A server under attack, and a good client beside.
+pub(crate) struct Victim {
+    pub(crate) url: String,
+    pub(crate) ledger: Ledger,
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) neighbour: TargetClient,
+    pub(crate) shutdown: ShutdownHandle,
+    tasks: usize,
+}
+
+impl Victim {
+    /// Serves in memory, where the clock can be paused.
+    pub(crate) async fn serve(name: &str) -> Victim {
+        Victim::serve_with(&format!("mem://{name}"), Limits::default()).await
+    }
+
+    pub(crate) async fn serve_tcp() -> Victim {
+        Victim::serve_with("tcp://127.0.0.1:0", Limits::default()).await
+    }
+
+    pub(crate) async fn serve_with(url: &str, limits: Limits) -> Victim {
+        let handler = Handler {
+            ledger: Ledger(watch::Sender::new(Counts::default())),
+            gate: Arc::new(Semaphore::new(0)),
+        };
+        let (ledger, gate) = (handler.ledger.clone(), handler.gate.clone());
+        let bound = Server::new()
+            .limits(limits)
+            .add(TargetServer::new(handler))
+            .bind(url)
+            .await
+            .expect("an address of its own");
+        let (address, shutdown): (Address, _) = (bound.local_addr(), bound.shutdown_handle());
+        tokio::spawn(bound.serve());
+        let url = address.to_string();
+        let neighbour = TargetClient::connect(&address).await.expect("a good client");
+        assert_eq!(neighbour.add(1, 2).await.expect("a sum"), 3);
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        Victim { url, ledger, gate, neighbour, shutdown, tasks }
+    }
+
+    /// A client that connects beside the neighbour.
+    pub(crate) async fn client(&self) -> TargetClient {
+        TargetClient::connect(&self.url).await.expect("connected")
+    }
+
+    /// The neighbour is served as ever.
+    pub(crate) async fn serves_neighbours(&self) {
+        let sum = timeout(Duration::from_secs(5), self.neighbour.add(20, 22)).await;
+        assert_eq!(sum.expect("in time").expect("a sum"), 42);
+    }
+
+    /// The neighbour is served, no handler of the attack runs, and within two seconds the tasks are those that
+    /// there were before it. The attackers' connections must be gone.
+    pub(crate) async fn is_at_rest(&self) {
+        self.serves_neighbours().await;
+        self.ledger.running(0).await;
+        let since = Instant::now();
+        loop {
+            let tasks = Handle::current().metrics().num_alive_tasks();
+            if tasks <= self.tasks {
+                return;
+            }
+            assert!(since.elapsed() < Duration::from_secs(2), "{tasks} tasks, {} before", self.tasks);
+            // Nothing tells when a task has ended; this is how often the count is looked at.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
