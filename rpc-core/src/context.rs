@@ -22,7 +22,7 @@ use crate::{Address, Metadata};
 ///
 /// Ambient: [`Context::current`] gives it anywhere below a handler, and outside of one it is empty. A call that is
 /// made inside a handler inherits the deadline, as the minimum of both, and ends when the handler's own call is
-/// cancelled.
+/// cancelled; inside one that is `#[rpc(no_cancel)]` it goes on, so that the handler can come to its end.
 ///
 /// # Example
 /// ```
@@ -50,6 +50,8 @@ pub(crate) struct Origin {
     pub(crate) peer: Peer,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Option<Box<Metadata>>,
+    /// The handler runs to its end whatever happens, so the calls that it makes do too.
+    pub(crate) no_cancel: bool,
 }
 
 /// The other side of a connection.
@@ -216,14 +218,6 @@ impl Ambient {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Ambient::Origin(origin) => origin.deadline,
-            Ambient::Made(context) => context.deadline(),
-            Ambient::Making => None,
-        }
-    }
-
     /// What the handler has set for the reply.
     pub(crate) fn take_reply_metadata(&self) -> Option<Box<Metadata>> {
         let inner = self.made()?.0.as_ref()?;
@@ -259,11 +253,13 @@ fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
     result
 }
 
-/// What a call that is made here inherits: the deadline, and the context if somebody asked for it.
+/// What a call that is made here inherits: the deadline, and the context whose cancellation ends it too.
 pub(crate) fn inherited() -> (Option<Instant>, Option<Context>) {
-    with_current(|ambient| match ambient {
-        Some(ambient) => (ambient.deadline(), ambient.made().cloned()),
-        None => (None, None),
+    with_current(|ambient| {
+        let Some(ambient) = ambient else { return (None, None) };
+        let context = ambient.context();
+        let ends_with_it = context.origin().is_some_and(|origin| !origin.no_cancel);
+        (context.deadline(), ends_with_it.then_some(context))
     })
 }
 
@@ -304,6 +300,7 @@ mod tests {
             peer: Peer::new(Address::new("mem://test")),
             deadline: None,
             metadata: Some(Box::new(metadata)),
+            no_cancel: false,
         })
     }
 

@@ -306,6 +306,7 @@ impl Driver {
             peer: self.peer.clone(),
             deadline,
             metadata,
+            no_cancel: method.no_cancel,
         };
         let mut ambient = Some(Ambient::Origin(origin));
         if self.dispatchers.is_empty() {

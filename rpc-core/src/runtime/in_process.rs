@@ -47,6 +47,7 @@ impl InProcess {
             peer: Peer::new(Address::new("in-process:")),
             deadline: call.deadline,
             metadata: call.metadata.cloned().map(Box::new),
+            no_cancel: target.method.no_cancel,
         };
         let request = Request::new(target.method, call.payload.clone());
         let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
