@@ -70,7 +70,7 @@ impl<'r, 'de> Elements<'r, 'de> {
     #[cold]
     fn surplus(self) -> Result<(), Fault> {
         let Places::Struct(_) = self.places else {
-            return Err(surplus(self.len - self.left, self.len));
+            return Err(Fault::surplus(self.len - self.left, self.len));
         };
         (0..self.left).try_for_each(|_| self.reader.skip())
     }
@@ -121,7 +121,7 @@ impl<'r, 'de> Entries<'r, 'de> {
 
     #[inline]
     pub(super) fn end(self) -> Result<(), Fault> {
-        if self.left == 0 { Ok(()) } else { Err(surplus(self.len - self.left, self.len)) }
+        if self.left == 0 { Ok(()) } else { Err(Fault::surplus(self.len - self.left, self.len)) }
     }
 }
 
@@ -173,7 +173,7 @@ impl<'r, 'de> Binary<'r, 'de> {
     pub(super) fn end(self) -> Result<(), Fault> {
         match self.rest.len() {
             0 => Ok(()),
-            left => Err(surplus(self.len - left, self.len)),
+            left => Err(Fault::surplus(self.len - left, self.len)),
         }
     }
 }
@@ -333,11 +333,6 @@ impl<'de> SeqAccess<'de> for Extension<'de> {
             None => Ok(None),
         }
     }
-}
-
-#[cold]
-fn surplus(expected: usize, came: usize) -> Fault {
-    Fault::new(format!("expected {expected} elements, got {came}"))
 }
 
 #[cold]

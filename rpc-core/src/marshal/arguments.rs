@@ -30,6 +30,7 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// If `params` is not an array; and if nothing is declared, what [`next`](Self::next) would find after the
     /// last argument.
+    #[inline]
     pub(crate) fn new(params: &'a [u8], names: &'static [&'static str], guard: Guard) -> Result<Self, Error> {
         let mut reader = Reader::new(params, guard);
         let left = reader.array().map_err(|fault| invalid(format!("the arguments: {fault}")))?;
@@ -78,6 +79,11 @@ impl<'a> Arguments<'a> {
     /// Checks what follows the last declared argument.
     #[inline]
     fn end(&mut self) -> Result<(), Error> {
+        if self.left == 0 && self.reader.is_at_end() { Ok(()) } else { self.surplus() }
+    }
+
+    #[cold]
+    fn surplus(&mut self) -> Result<(), Error> {
         while self.left > 0 {
             self.left -= 1;
             self.reader.skip().map_err(|fault| invalid(format!("a surplus argument: {fault}")))?;
@@ -169,11 +175,13 @@ mod tests {
             let error = arguments(wrong, &["a"]).unwrap_err();
             assert_eq!((error.code(), error.executed()), (Code::InvalidArgument, Executed::No));
         }
+        let error = arguments(&[0x80], &["a"]).unwrap_err();
+        assert_eq!(error.message(), "the arguments: expected an array, got a map");
     }
 
     #[test]
     fn case_39_a_trailing_byte_is_refused() {
-        assert_eq!(refusal(&[0x92, 1, 2, 0]), "the arguments: unexpected bytes after the end: 1");
+        assert_eq!(refusal(&[0x92, 1, 2, 0]), "the arguments: expected the end, got 1 byte more");
     }
 
     #[test]

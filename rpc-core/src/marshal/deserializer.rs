@@ -4,7 +4,7 @@
 //! bytes and would otherwise recurse for ever in a type like `struct Nested(Option<Box<Nested>>)`.
 
 use serde::Deserializer;
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::{Error, Expected, Unexpected, Visitor};
 
 use super::access::{Binary, Elements, Entries, Extension, Places, UnitVariant, Variant};
 use super::reader::{Head, Loose, Reader, text};
@@ -21,10 +21,17 @@ impl<'de> Reader<'de> {
             Head::F32(value) => visitor.visit_f32(value),
             Head::F64(value) => visitor.visit_f64(value),
             Head::Str(bytes) => visitor.visit_borrowed_str(text(bytes)?),
-            Head::Bin(bytes) if self.loose == Loose::Elements => self.bytewise(visitor, bytes, places),
             Head::Bin(bytes) => {
-                self.loose = Loose::BytesSeen;
-                visitor.visit_borrowed_bytes(bytes)
+                let keeps_for_later = std::any::type_name::<V::Value>().contains("::content::Content");
+                let as_elements = keeps_for_later != (self.loose == Loose::Reversed);
+                if self.loose == Loose::None {
+                    self.loose = Loose::Guessed;
+                }
+                if as_elements {
+                    self.bytewise(visitor, bytes, places)
+                } else {
+                    visitor.visit_borrowed_bytes(bytes)
+                }
             }
             Head::Array(len) => self.elements(visitor, len, places),
             Head::Map(len) => self.entries(visitor, len, places),
@@ -134,7 +141,7 @@ impl<'de> Reader<'de> {
                 self.step();
                 visitor.visit_f64(f64::from_be_bytes(self.chunk()?))
             }
-            _ => Err(mismatch(self.head()?, &visitor)),
+            _ => Err(self.head()?.instead_of(&visitor)),
         }
     }
 
@@ -149,7 +156,7 @@ impl<'de> Reader<'de> {
             // serde's own visitors take text in a binary if it is UTF-8.
             Head::Bin(bytes) => visitor.visit_borrowed_bytes(bytes),
             Head::Unsigned(value) => visitor.visit_u64(value),
-            other => Err(mismatch(other, &visitor)),
+            other => Err(other.instead_of(&visitor)),
         }
     }
 
@@ -214,7 +221,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             },
             Head::Unsigned(value) => visitor.visit_i128(value.into()),
             Head::Signed(value) => visitor.visit_i128(value.into()),
-            other => Err(mismatch(other, &visitor)),
+            other => Err(other.instead_of(&visitor)),
         }
     }
 
@@ -229,7 +236,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 Ok(value) => visitor.visit_u128(value),
                 Err(_) => Err(Fault::invalid_type(Unexpected::Signed(value), &visitor)),
             },
-            other => Err(mismatch(other, &visitor)),
+            other => Err(other.instead_of(&visitor)),
         }
     }
 
@@ -276,7 +283,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Fault> {
         match self.head()? {
             Head::Nil | Head::Array(0) => visitor.visit_unit(),
-            other => Err(mismatch(other, &visitor)),
+            other => Err(other.instead_of(&visitor)),
         }
     }
 
@@ -291,7 +298,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
         match self.head()? {
             Head::Ext(tag, bytes) => visitor.visit_newtype_struct(Extension::new(tag, bytes)),
-            other => Err(mismatch(other, &visitor)),
+            other => Err(other.instead_of(&visitor)),
         }
     }
 
@@ -315,7 +322,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 }
                 len => Err(Fault::invalid_length(len, &"a map of a variant's name to its contents")),
             },
-            _ => Err(mismatch(self.head()?, &visitor)),
+            _ => Err(self.head()?.instead_of(&visitor)),
         }
     }
 
@@ -326,23 +333,26 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-#[cold]
-fn mismatch<'de>(head: Head<'de>, visitor: &impl Visitor<'de>) -> Fault {
-    let came = match head {
-        Head::Nil => Unexpected::Unit,
-        Head::Bool(value) => Unexpected::Bool(value),
-        Head::Unsigned(value) => Unexpected::Unsigned(value),
-        Head::Signed(value) => Unexpected::Signed(value),
-        Head::F32(value) => Unexpected::Float(value.into()),
-        Head::F64(value) => Unexpected::Float(value),
-        Head::Str(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Unexpected::Str(text),
-            Err(_) => Unexpected::Other("a string that is not UTF-8"),
-        },
-        Head::Bin(bytes) => Unexpected::Bytes(bytes),
-        Head::Array(_) => Unexpected::Seq,
-        Head::Map(_) => Unexpected::Map,
-        Head::Ext(..) => Unexpected::NewtypeStruct,
-    };
-    Fault::invalid_type(came, visitor)
+impl Head<'_> {
+    /// What to say if this came where something else was expected.
+    #[cold]
+    pub(super) fn instead_of(self, expected: &dyn Expected) -> Fault {
+        let came = match self {
+            Head::Nil => Unexpected::Unit,
+            Head::Bool(value) => Unexpected::Bool(value),
+            Head::Unsigned(value) => Unexpected::Unsigned(value),
+            Head::Signed(value) => Unexpected::Signed(value),
+            Head::F32(value) => Unexpected::Float(value.into()),
+            Head::F64(value) => Unexpected::Float(value),
+            Head::Str(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Unexpected::Str(text),
+                Err(_) => Unexpected::Other("a string that is not UTF-8"),
+            },
+            Head::Bin(bytes) => Unexpected::Bytes(bytes),
+            Head::Array(_) => Unexpected::Seq,
+            Head::Map(_) => Unexpected::Map,
+            Head::Ext(..) => Unexpected::NewtypeStruct,
+        };
+        Fault::invalid_type(came, expected)
+    }
 }

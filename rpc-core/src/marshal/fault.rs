@@ -49,7 +49,23 @@ impl Fault {
     /// A collection or string declares more than the bytes that are left can hold.
     #[cold]
     pub(super) fn too_long(declared: usize, what: &str, left: usize) -> Self {
-        Fault::new(format!("{declared} {what} are declared, but only {left} bytes follow"))
+        Fault::new(format!(
+            "expected {}, but what follows is {}",
+            counted(declared, what),
+            counted(left, "byte")
+        ))
+    }
+
+    /// Bytes follow where the value should end.
+    #[cold]
+    pub(super) fn not_the_end(left: usize) -> Self {
+        Fault::new(format!("expected the end, got {} more", counted(left, "byte")))
+    }
+
+    /// A visitor took fewer elements than there are.
+    #[cold]
+    pub(super) fn surplus(taken: usize, came: usize) -> Self {
+        Fault::new(format!("expected {}, got {came}", counted(taken, "element")))
     }
 
     /// The same fault, as seen from the array whose element it is in.
@@ -110,7 +126,7 @@ impl Error for Fault {
 
     #[cold]
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Fault::new(format!("expected {expected}, got {length} elements"))
+        Fault::new(format!("expected {expected}, got {}", counted(length, "element")))
     }
 
     #[cold]
@@ -149,7 +165,7 @@ fn describe(came: Unexpected<'_>) -> String {
         Unexpected::Float(value) => format!("the float {value}"),
         Unexpected::Char(value) => format!("the character {value:?}"),
         Unexpected::Str(value) => format!("the string \"{}\"", shorten(value)),
-        Unexpected::Bytes(value) => format!("{} bytes", value.len()),
+        Unexpected::Bytes(value) => counted(value.len(), "byte"),
         Unexpected::Unit | Unexpected::Option => "nil".to_owned(),
         Unexpected::NewtypeStruct => "an extension".to_owned(),
         Unexpected::Seq => "an array".to_owned(),
@@ -170,6 +186,15 @@ fn one_of(names: &[&str]) -> String {
         [] => "none".to_owned(),
         [_] => bounded.text,
         _ => format!("one of {}", bounded.text),
+    }
+}
+
+/// A count and the noun for it.
+fn counted(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
     }
 }
 

@@ -4,6 +4,11 @@
 ///
 /// A check of lengths is not enough. A megabyte of empty maps is well-formed, and becomes hundreds of megabytes
 /// when each of them is a large struct made of defaults; ten kilobytes of nested enums overflow a stack.
+///
+/// A collection that grows may have reserved up to twice what it was charged, without using it. And where serde
+/// keeps values for later (in untagged and internally tagged enums and flattened structs), they are charged and
+/// counted as they are kept, at 32 bytes each; what serde then builds from them is out of sight here. An untagged
+/// enum with a variant that is just itself (`Option<Box<Self>>`) recurses there for ever, in every format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     depth: u32,

@@ -11,7 +11,7 @@
 //!   left, so that neither a declared length nor trailing bytes can be checked, and it counts depth in arrays and
 //!   maps only, while enums, options and newtypes recurse uncounted.
 //! - Writing, because it is on the path of every call: byte slices cost rmp-serde a call of the writer for each
-//!   byte (a mebibyte takes some twenty times as long as here), the two shapes of structs are two copies of all
+//!   byte (a mebibyte takes more than twenty times as long as here), the two shapes of structs are two copies of all
 //!   code, and a vector whose first element is a byte and another is not cannot be written at all.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

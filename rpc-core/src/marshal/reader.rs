@@ -16,19 +16,18 @@ pub(super) struct Reader<'de> {
     budget: usize,
     /// How large the place is that was charged for the value which is read next; see [`Reader::charge_own`].
     pub(super) room: usize,
-    /// What visitors that take anything are given for a binary; see [`Reader::value`].
     pub(super) loose: Loose,
 }
 
-/// What visitors that take anything are given for a binary.
+/// What became of the binaries that came where anything was asked for; see [`Reader::value`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Loose {
-    /// Bytes; none of them saw one yet.
-    Bytes,
-    /// Bytes; at least one of them saw some.
-    BytesSeen,
-    /// Elements.
-    Elements,
+    /// There was none.
+    None,
+    /// Each was given as its visitor seemed to want it.
+    Guessed,
+    /// That was wrong, and each is given the other way.
+    Reversed,
 }
 
 /// A value's beginning; for all but arrays and maps also its end.
@@ -53,7 +52,7 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
         let budget = guard.budget().saturating_add(bytes.len());
-        Reader { rest: bytes, depth: guard.depth(), budget, room: 0, loose: Loose::Bytes }
+        Reader { rest: bytes, depth: guard.depth(), budget, room: 0, loose: Loose::None }
     }
 
     /// The length of the array that comes next, for a caller who will read its elements.
@@ -65,7 +64,7 @@ impl<'de> Reader<'de> {
         }
         match self.head()? {
             Head::Array(len) => Ok(len),
-            _ => Err(Fault::new("expected an array, got something else")),
+            other => Err(other.instead_of(&"an array")),
         }
     }
 
@@ -78,7 +77,7 @@ impl<'de> Reader<'de> {
         }
         match self.head()? {
             Head::Map(len) => Ok(len),
-            _ => Err(Fault::new("expected a map, got something else")),
+            other => Err(other.instead_of(&"a map")),
         }
     }
 
@@ -92,7 +91,7 @@ impl<'de> Reader<'de> {
         }
         match self.head()? {
             Head::Bin(bytes) => Ok(bytes),
-            _ => Err(Fault::new("expected a binary, got something else")),
+            other => Err(other.instead_of(&"a binary")),
         }
     }
 
@@ -122,12 +121,18 @@ impl<'de> Reader<'de> {
         })
     }
 
+    /// Whether nothing is left.
+    #[inline]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Checks that nothing is left.
     #[inline]
     pub(super) fn end(&self) -> Result<(), Fault> {
         match self.rest.len() {
             0 => Ok(()),
-            left => Err(Fault::new(format!("unexpected bytes after the end: {left}"))),
+            left => Err(Fault::not_the_end(left)),
         }
     }
 
@@ -263,7 +268,7 @@ impl<'de> Reader<'de> {
     /// The length of an array, if that many elements can follow: each takes at least a byte.
     #[inline]
     fn fitting(&self, len: usize) -> Result<usize, Fault> {
-        if len <= self.rest.len() { Ok(len) } else { Err(Fault::too_long(len, "elements", self.rest.len())) }
+        if len <= self.rest.len() { Ok(len) } else { Err(Fault::too_long(len, "element", self.rest.len())) }
     }
 
     /// The length of a map, if that many entries can follow: each takes at least a byte for key and for value.
@@ -272,7 +277,7 @@ impl<'de> Reader<'de> {
         if len <= self.rest.len() / 2 {
             Ok(len)
         } else {
-            Err(Fault::too_long(len, "entries", self.rest.len()))
+            Err(Fault::too_long(len, "map entry", self.rest.len()))
         }
     }
 
@@ -295,7 +300,7 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
-            return Err(Fault::too_long(len, "bytes", self.rest.len()));
+            return Err(Fault::too_long(len, "byte", self.rest.len()));
         };
         self.rest = rest;
         Ok(taken)

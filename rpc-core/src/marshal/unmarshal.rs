@@ -26,15 +26,17 @@ impl<'de> Reader<'de> {
     /// Unmarshals the next value.
     ///
     /// A binary is bytes to some types and a sequence to others (`Vec<u8>` among them), and each asks for what it
-    /// wants; except where serde keeps values for later, as in untagged and internally tagged enums and flattened
-    /// structs. There it is given bytes, and if they turn out to be wrong, everything is read once more with
-    /// elements in their place.
+    /// wants; but a type that takes anything does not say. serde itself asks so for what it keeps for later, in
+    /// untagged and internally tagged enums and flattened structs, where a `Vec<u8>` is the more likely, and would
+    /// not find itself in bytes; others are given bytes. If the value then fails, it is read once more with the
+    /// two reversed. (serde's keeper is known by its name, which nobody promises; without it there would still be
+    /// both attempts, in the other order.)
     #[inline]
     pub(super) fn value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
         let before = self.save();
         self.room = size_of::<T>();
         match T::deserialize(&mut *self) {
-            Err(fault) if self.loose == Loose::BytesSeen => {
+            Err(fault) if self.loose == Loose::Guessed => {
                 self.restore(before);
                 self.once_more(fault)
             }
@@ -45,9 +47,9 @@ impl<'de> Reader<'de> {
     #[cold]
     fn once_more<T: Deserialize<'de>>(&mut self, fault: Fault) -> Result<T, Fault> {
         self.room = size_of::<T>();
-        self.loose = Loose::Elements;
+        self.loose = Loose::Reversed;
         let result = T::deserialize(&mut *self);
-        self.loose = Loose::Bytes;
+        self.loose = Loose::None;
         result.map_err(|_| fault)
     }
 }

@@ -86,22 +86,22 @@ fn case_30_an_array_or_map_of_u32_max_is_refused_unread() {
         }
     }
 
-    let expected = "4294967295 elements are declared, but only 3 bytes follow";
+    let expected = "expected 4294967295 elements, but what follows is 3 bytes";
     assert_eq!(refusal::<Never>(vec![0xdd, 255, 255, 255, 255, 1, 2, 3]), expected);
     assert_eq!(refusal::<Vec<u64>>(vec![0xdd, 255, 255, 255, 255, 1, 2, 3]), expected);
     assert_eq!(refusal::<IgnoredAny>(vec![0xdd, 255, 255, 255, 255, 1, 2, 3]), expected);
-    let expected = "4294967295 entries are declared, but only 3 bytes follow";
+    let expected = "expected 4294967295 map entries, but what follows is 3 bytes";
     assert_eq!(refusal::<HashMap<u8, u8>>(vec![0xdf, 255, 255, 255, 255, 1, 2, 3]), expected);
     assert_eq!(refusal::<Known>(vec![0xdf, 255, 255, 255, 255, 1, 2, 3]), expected);
     assert_eq!(
         refusal::<Expression>(vec![0xdf, 255, 255, 255, 255, 1, 2, 3]),
-        "4294967295 entries are declared, but only 3 bytes follow"
+        "expected 4294967295 map entries, but what follows is 3 bytes"
     );
 }
 
 #[test]
 fn case_31_a_binary_or_string_of_u32_max_is_refused() {
-    let expected = "4294967295 bytes are declared, but only 1 bytes follow";
+    let expected = "expected 4294967295 bytes, but what follows is 1 byte";
     assert_eq!(refusal::<Vec<u8>>(vec![0xc6, 255, 255, 255, 255, 1]), expected);
     assert_eq!(refusal::<String>(vec![0xdb, 255, 255, 255, 255, b'x']), expected);
     assert_eq!(refusal::<IgnoredAny>(vec![0xdb, 255, 255, 255, 255, b'x']), expected);
@@ -205,8 +205,8 @@ fn sixty_four_levels_of_anything_fit_a_small_stack() {
 
 #[test]
 fn case_39_a_byte_after_the_value_is_refused() {
-    assert_eq!(refusal::<u8>(vec![1, 0]), "unexpected bytes after the end: 1");
-    assert_eq!(refusal::<Vec<u8>>(vec![0x91, 1, 0xc0]), "unexpected bytes after the end: 1");
+    assert_eq!(refusal::<u8>(vec![1, 0]), "expected the end, got 1 byte more");
+    assert_eq!(refusal::<Vec<u8>>(vec![0x91, 1, 0xc0]), "expected the end, got 1 byte more");
     for cut in 0..7 {
         let whole = named(&("a", 1u32 << 20));
         assert!(unmarshal::<(String, u32)>(&whole[..cut]).is_err(), "{cut} bytes");
@@ -276,7 +276,7 @@ fn what_is_wrong_is_said() {
     assert_eq!(refusal::<i64>(vec![0xd6, 5, 0, 0, 0, 0]), "expected i64, got an extension");
     assert_eq!(refusal::<()>(vec![0x01]), "expected unit, got the integer 1");
     assert_eq!(refusal::<(u8, u8)>(vec![0x93, 1, 2, 3]), "expected 2 elements, got 3");
-    assert_eq!(refusal::<(u8, u8)>(vec![0x91, 1]), "expected a tuple of size 2, got 1 elements");
+    assert_eq!(refusal::<(u8, u8)>(vec![0x91, 1]), "expected a tuple of size 2, got 1 element");
     assert_eq!(refusal::<[u8; 2]>(vec![0xc4, 3, 1, 2, 3]), "expected 2 elements, got 3");
     assert_eq!(refusal::<Vec<u8>>(vec![0x80]), "expected a sequence, got a map");
     assert_eq!(
@@ -347,4 +347,17 @@ fn a_guard_of_nothing_refuses_all_that_takes_something() {
     // The message's own size is always there: a binary fits, and so do bytes one by one.
     assert_eq!(unmarshal_within::<Vec<u8>>(&[0x93, 1, 2, 3], flat).unwrap(), [1, 2, 3]);
     assert!(unmarshal_within::<Vec<u64>>(&[0x93, 1, 2, 3], flat).is_err());
+}
+
+#[test]
+fn values_as_large_as_their_message_need_no_budget() {
+    let none = Guard::default().with_budget(0);
+    let numbers = vec![0.5f64; 100_000];
+    assert_eq!(unmarshal_within::<Vec<f64>>(&named(&numbers), none).unwrap(), numbers);
+    let bytes = vec![7u8; 100_000];
+    assert_eq!(unmarshal_within::<Vec<u8>>(&named(&bytes), none).unwrap(), bytes);
+    let text = "x".repeat(100_000);
+    assert_eq!(unmarshal_within::<String>(&named(&text), none).unwrap(), text);
+    // What is smaller on the wire than in memory is charged for the difference.
+    assert!(unmarshal_within::<Vec<u64>>(&named(&vec![1u64; 100_000]), none).is_err());
 }

@@ -300,6 +300,57 @@ fn bytes_are_read_from_binaries_and_arrays_by_all_that_want_bytes() {
 }
 
 #[test]
+fn bytes_where_anything_is_asked_for() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Data(Vec<u8>),
+        More { of: Vec<Either> },
+    }
+    // Bytes that happen to be text are bytes all the same.
+    round_trip(vec![Either::Data(vec![b'x'; 100]), Either::Text("x".into()), Either::Data(vec![])]);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Borrowing<'a> {
+        Of { bytes: &'a [u8] },
+    }
+    let marshalled = b"\x82\xa4kind\xa2Of\xa5bytes\xc4\x02\x01\x02";
+    assert_eq!(unmarshal::<Borrowing<'_>>(marshalled).unwrap(), Borrowing::Of { bytes: &[1, 2] });
+
+    /// Takes whatever it is given, as dynamic values of other crates do.
+    #[derive(Debug, PartialEq)]
+    struct Given(&'static str);
+
+    impl<'de> Deserialize<'de> for Given {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct GivenVisitor;
+
+            impl<'de> serde::de::Visitor<'de> for GivenVisitor {
+                type Value = Given;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("anything")
+                }
+
+                fn visit_bytes<E>(self, _: &[u8]) -> Result<Given, E> {
+                    Ok(Given("bytes"))
+                }
+
+                fn visit_seq<A: serde::de::SeqAccess<'de>>(self, _: A) -> Result<Given, A::Error> {
+                    Ok(Given("elements"))
+                }
+            }
+
+            deserializer.deserialize_any(GivenVisitor)
+        }
+    }
+    assert_eq!(unmarshal::<Given>(&[0xc4, 1, 1]).unwrap(), Given("bytes"));
+    assert_eq!(unmarshal::<(Given, Given)>(&[0x92, 0xc4, 1, 1, 0x90]).unwrap().1, Given("elements"));
+}
+
+#[test]
 fn what_can_borrow_borrows() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Borrowed<'a> {
