@@ -1,7 +1,7 @@
 //! Values and MessagePack: what a call carries, marshalled and unmarshalled.
 //!
 //! Owns [`Payload`] (a marshalled value), [`ArgumentList`] and [`Arguments`] (the two ends of a call's arguments),
-//! [`unmarshal`] for whole values, the [`Guard`] that bounds what a peer's bytes may cost, and [`Timestamp`].
+//! [`unmarshal()`] for whole values, the [`Guard`] that bounds what a peer's bytes may cost, and [`Timestamp`].
 //! It does not know messages: where in a frame a payload stands is the business of [`crate::message`].
 //!
 //! Both directions are our own, in the forms that rmp-serde gives the same values; the tests hold the two
