@@ -119,6 +119,32 @@ async fn client_session_over_tcp() {
     group.check_client_later(exchange, Channel::connect(url.as_str()), stream).await;
 }
 
+/// What docs/protocol.md shows of a session is what the vectors have.
+#[test]
+fn the_hex_dump_in_the_docs_is_a_session() {
+    let text = include_str!("../docs/protocol.md");
+    let (_, section) = text.split_once("## A whole session").unwrap();
+    let (_, block) = section.split_once("```text\n").unwrap();
+    let (dump, _) = block.split_once("```").unwrap();
+    let mut shown = Vec::new();
+    for line in dump.lines() {
+        // A side, where it begins to send; its bytes; what they mean.
+        let (side, rest) = line.split_at(8);
+        match side.trim() {
+            "client" => shown.push((Side::Client, Vec::new())),
+            "server" => shown.push((Side::Server, Vec::new())),
+            _ => {}
+        }
+        shown.last_mut().unwrap().1.extend(peer::bytes(&rest[..rest.len().min(48)]));
+    }
+    let group = group(include_str!("vectors/sessions.json"));
+    let sent = group.exchanges[0].steps.iter().filter_map(|step| match step {
+        Step::Bytes { from, hex, .. } => Some((*from, peer::bytes(hex))),
+        _ => None,
+    });
+    assert_eq!(shown, sent.collect::<Vec<_>>());
+}
+
 impl Group {
     fn checked_as(&self, side: Side) -> impl Iterator<Item = &Exchange> {
         let exchanges = self.exchanges.iter().filter(move |exchange| exchange.checked_as.contains(&side));
