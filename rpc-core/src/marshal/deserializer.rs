@@ -131,16 +131,16 @@ impl<'de> Reader<'de> {
                 self.step();
                 visitor.visit_i64(i64::from(small as i8))
             }
-            0xcc..=0xcf => visitor.visit_u64(self.unsigned()?),
-            0xd0..=0xd3 => visitor.visit_i64(self.signed()?),
-            0xca => {
-                self.step();
-                visitor.visit_f32(f32::from_be_bytes(self.chunk()?))
-            }
-            0xcb => {
-                self.step();
-                visitor.visit_f64(f64::from_be_bytes(self.chunk()?))
-            }
+            0xcc => visitor.visit_u64(u8::from_be_bytes(self.after_marker()?).into()),
+            0xcd => visitor.visit_u64(u16::from_be_bytes(self.after_marker()?).into()),
+            0xce => visitor.visit_u64(u32::from_be_bytes(self.after_marker()?).into()),
+            0xcf => visitor.visit_u64(u64::from_be_bytes(self.after_marker()?)),
+            0xd0 => visitor.visit_i64(i8::from_be_bytes(self.after_marker()?).into()),
+            0xd1 => visitor.visit_i64(i16::from_be_bytes(self.after_marker()?).into()),
+            0xd2 => visitor.visit_i64(i32::from_be_bytes(self.after_marker()?).into()),
+            0xd3 => visitor.visit_i64(i64::from_be_bytes(self.after_marker()?)),
+            0xca => visitor.visit_f32(f32::from_be_bytes(self.after_marker()?)),
+            0xcb => visitor.visit_f64(f64::from_be_bytes(self.after_marker()?)),
             _ => Err(self.head()?.instead_of(&visitor)),
         }
     }

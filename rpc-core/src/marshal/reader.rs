@@ -85,40 +85,13 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn binary(&mut self) -> Result<&'de [u8], Fault> {
         if self.peek()? == 0xc4 {
-            self.step();
-            let [len] = self.chunk()?;
+            let [len] = self.after_marker()?;
             return self.take(len.into());
         }
         match self.head()? {
             Head::Bin(bytes) => Ok(bytes),
             other => Err(other.instead_of(&"a binary")),
         }
-    }
-
-    /// The unsigned integer that comes next, of one to eight bytes.
-    #[inline]
-    pub(super) fn unsigned(&mut self) -> Result<u64, Fault> {
-        let marker = self.peek()?;
-        self.step();
-        Ok(match marker {
-            0xcc => u8::from_be_bytes(self.chunk()?).into(),
-            0xcd => u16::from_be_bytes(self.chunk()?).into(),
-            0xce => u32::from_be_bytes(self.chunk()?).into(),
-            _ => u64::from_be_bytes(self.chunk()?),
-        })
-    }
-
-    /// The signed integer that comes next, of one to eight bytes.
-    #[inline]
-    pub(super) fn signed(&mut self) -> Result<i64, Fault> {
-        let marker = self.peek()?;
-        self.step();
-        Ok(match marker {
-            0xd0 => i8::from_be_bytes(self.chunk()?).into(),
-            0xd1 => i16::from_be_bytes(self.chunk()?).into(),
-            0xd2 => i32::from_be_bytes(self.chunk()?).into(),
-            _ => i64::from_be_bytes(self.chunk()?),
-        })
     }
 
     /// Whether nothing is left.
@@ -306,8 +279,17 @@ impl<'de> Reader<'de> {
         Ok(taken)
     }
 
+    /// The bytes after a marker that was peeked at, in one step: what is left changes once.
     #[inline]
-    pub(super) fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn after_marker<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let after = self.rest.get(1..).and_then(|after| after.split_first_chunk());
+        let (chunk, rest) = after.ok_or_else(Fault::cut_short)?;
+        self.rest = rest;
+        Ok(*chunk)
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (chunk, rest) = self.rest.split_first_chunk().ok_or_else(Fault::cut_short)?;
         self.rest = rest;
         Ok(*chunk)
