@@ -1,0 +1,152 @@
+//! What an attack costs the process: memory and descriptors. One test at a time, since both are the process's.
+
+#[path = "support/hostile/mod.rs"]
+mod hostile;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hostile::{Victim, wire};
+use rpc::Limits;
+use tokio::time::{Instant, sleep};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Virtual and resident memory of this process, in bytes. Source: proc_pid_statm(5).
+fn memory() -> (usize, usize) {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let mut pages = statm.split(' ').map(|pages| pages.parse::<usize>().expect("a number"));
+    let mut next = || pages.next().expect("statm has seven fields") * 4_096;
+    (next(), next())
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("Linux").count()
+}
+
+/// Connections that have said hello, as plain sockets: they hold no memory of this process.
+async fn connections(victim: &Victim, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(&victim.url["tcp://".len()..]).expect("connected");
+        stream.write_all(&wire::hello()).expect("written");
+        stream.set_nonblocking(true).expect("an option of every socket");
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        read_some(stream).await;
+    }
+    streams
+}
+
+/// Reads what the server says next, letting it work meanwhile.
+async fn read_some(stream: &mut TcpStream) -> usize {
+    let mut buffer = [0; 256];
+    let since = Instant::now();
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(count) => return count,
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "the server says nothing");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets the server take all that has been sent: the answer to a ping on another connection does not say so, but
+/// memory that does not grow any more does.
+async fn settled() -> (usize, usize) {
+    let mut last = memory();
+    for _ in 0..100 {
+        sleep(Duration::from_millis(5)).await;
+        let now = memory();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+    last
+}
+
+#[test]
+fn case_21_declared_lengths_cost_no_memory() {
+    let _alone = alone();
+    // On one thread, and so from one heap: those of other threads come in steps of 64 MiB.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        const CONNECTIONS: usize = 500;
+        let victim = Victim::serve_tcp().await;
+        let mut streams = connections(&victim, CONNECTIONS).await;
+        let (virtual_before, resident_before) = settled().await;
+        let frame_bytes = Limits::default().frame_bytes() as u32;
+        for stream in &mut streams {
+            stream.write_all(&frame_bytes.to_be_bytes()).expect("written");
+            stream.write_all(&[0x94]).expect("written");
+        }
+        let (virtual_after, resident_after) = settled().await;
+        let most = CONNECTIONS * 64 * 1024;
+        let resident = resident_after.saturating_sub(resident_before);
+        assert!(resident <= most, "{resident} bytes resident");
+        // The heap of a thread grows within what was set aside for it, or by another 64 MiB.
+        let heap = 64 << 20;
+        let virtually = virtual_after.saturating_sub(virtual_before);
+        assert!(virtually <= most + heap, "{virtually} bytes of address space");
+
+        // More of each frame costs as much as has come, and the rest as ever nothing.
+        let piece = [0; 1_024];
+        for stream in &mut streams {
+            stream.write_all(&piece).expect("written");
+        }
+        let (_, resident_later) = settled().await;
+        let resident = resident_later.saturating_sub(resident_before);
+        assert!(resident <= most, "{resident} bytes resident");
+        drop(streams);
+        victim.is_at_rest().await;
+    });
+}
+
+#[test]
+fn descriptors_and_tasks_are_as_before_once_attackers_have_gone() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let limits = Limits::default()
+            .with_hello_timeout(Duration::from_millis(200))
+            .with_stall_timeout(Duration::from_millis(200));
+        let victim = Victim::serve_with("tcp://127.0.0.1:0", limits).await;
+        let before = descriptors();
+        let mut streams = connections(&victim, 60).await;
+        for (index, stream) in streams.iter_mut().enumerate() {
+            let bytes = match index % 6 {
+                0 => vec![],
+                1 => vec![0, 0],
+                2 => 0u32.to_be_bytes().to_vec(),
+                3 => wire::framed(&[0x92, 63, 0]),
+                4 => wire::framed(&wire::request(1, "Target.hold", &[0x90])),
+                _ => wire::framed(&wire::reply(1, &[0])),
+            };
+            stream.write_all(&bytes).expect("written");
+        }
+        let silent: Vec<_> =
+            (0..20).map(|_| TcpStream::connect(&victim.url["tcp://".len()..]).expect("connected")).collect();
+        victim.ledger.running(10).await;
+        victim.serves_neighbours().await;
+        drop((streams, silent));
+        victim.is_at_rest().await;
+        let since = Instant::now();
+        while descriptors() > before {
+            assert!(
+                since.elapsed() < Duration::from_secs(2),
+                "{} descriptors, {before} before",
+                descriptors()
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
