@@ -74,7 +74,7 @@ impl Server {
             limits: self.limits,
             listener,
             local_addr,
-            stages: watch::Sender::new(Stage::Serving),
+            stages: EndOnDrop(watch::Sender::new(Stage::Serving)),
         })
     }
 
@@ -110,7 +110,7 @@ pub struct Bound {
     limits: Limits,
     listener: Box<dyn Listener>,
     local_addr: Address,
-    stages: watch::Sender<Stage>,
+    stages: EndOnDrop,
 }
 
 impl Bound {
@@ -121,7 +121,7 @@ impl Bound {
 
     /// A handle by which the server can be shut down from elsewhere.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        ShutdownHandle { stages: self.stages.clone() }
+        ShutdownHandle { stages: self.stages.0.clone() }
     }
 
     /// Serves until it is [shut down](ShutdownHandle::shutdown), then drains: takes no new connection, tells its
@@ -135,8 +135,7 @@ impl Bound {
     /// Dropping the future drops all connections and their handlers at once.
     pub async fn serve(self) -> Result<(), Error> {
         let Bound { registry, limits, mut listener, local_addr, stages } = self;
-        let _ended = SendOnDrop(stages.clone());
-        let mut told = stages.subscribe();
+        let mut told = stages.0.subscribe();
         let mut connections = Connections::new(registry, limits.clone());
         {
             let mut accepting = pin!(connections.accept(&mut *listener));
@@ -209,10 +208,10 @@ impl fmt::Debug for Drained {
     }
 }
 
-/// Says that the server has ended, however it did.
-struct SendOnDrop(watch::Sender<Stage>);
+/// Says that the server has ended, however it did, and also if it never served.
+struct EndOnDrop(watch::Sender<Stage>);
 
-impl Drop for SendOnDrop {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.send_replace(Stage::Ended);
     }
