@@ -9,8 +9,9 @@ const CORE: &[(&str, &[&str])] = &[
     ("error", &["marshal"]),
     ("limits", &[]),
     ("metadata", &[]),
+    ("pool", &[]),
     ("transport", &["error"]),
-    ("marshal", &["error"]),
+    ("marshal", &["error", "pool"]),
     ("message", &["error", "limits", "metadata"]),
     ("frame", &[]),
     ("service", &["error", "marshal"]),
@@ -19,7 +20,16 @@ const CORE: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "context", "error", "frame", "limits", "marshal", "message", "metadata", "protocol", "service",
+            "context",
+            "error",
+            "frame",
+            "limits",
+            "marshal",
+            "message",
+            "metadata",
+            "pool",
+            "protocol",
+            "service",
             "transport",
         ],
     ),
@@ -28,7 +38,7 @@ const CORE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without I/O, clock or task.
-const PURE: &[&str] = &["error", "limits", "metadata", "marshal", "message", "frame", "service", "protocol"];
+const PURE: &[&str] = &["error", "limits", "metadata", "marshal", "message", "frame", "pool", "service", "protocol"];
 
 /// In which module a name that stands at the crate's root lives.
 const ROOT: &[(&str, &str)] = &[
@@ -62,7 +72,8 @@ fn sources(path: &Path) -> Vec<(PathBuf, String)> {
     }
     let text = fs::read_to_string(path).expect("a source");
     let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
-    let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     vec![(path.to_owned(), code)]
 }
 
@@ -138,7 +149,9 @@ fn modules_of_the_core_import_only_what_lies_below() {
 #[test]
 fn the_protocol_has_no_io_clock_or_task() {
     for (path, code) in PURE.iter().flat_map(|name| module(name)) {
-        for forbidden in ["tokio", "std::net", "std::io::Read", "std::thread", "Instant::now", "SystemTime::now"] {
+        for forbidden in
+            ["tokio", "std::net", "std::io::Read", "std::thread", "Instant::now", "SystemTime::now"]
+        {
             // A timestamp's `now` is asked for by users, not by the protocol.
             if path.ends_with("marshal/timestamp/mod.rs") && forbidden == "SystemTime::now" {
                 continue;
@@ -188,7 +201,8 @@ fn crates_depend_only_downwards() {
 
 #[test]
 fn imports_are_found() {
-    let found = imports("use crate::{Code, marshal::{Payload, Shape},\n limits};\nfn f() { crate::frame::cut() }");
+    let found =
+        imports("use crate::{Code, marshal::{Payload, Shape},\n limits};\nfn f() { crate::frame::cut() }");
     let expected = ["Code", "frame", "limits", "marshal"].map(str::to_owned);
     assert_eq!(found, expected.into());
 }

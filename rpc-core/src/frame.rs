@@ -39,18 +39,6 @@ impl Assembler {
         Some(LENGTH_BYTES + length - self.partial.len())
     }
 
-    /// Whether the frame under way lies in a buffer of that size already.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.partial.capacity() >= bytes
-    }
-
-    /// Goes on in another buffer, whose memory is there already.
-    pub(crate) fn adopt(&mut self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        buffer.extend_from_slice(&self.partial);
-        self.partial = buffer;
-    }
-
     /// Room for the frame under way, for a transport to read into, and how much of it may be filled.
     ///
     /// The room is at most as large as what has come, so that a declared length alone costs next to nothing.
@@ -69,7 +57,7 @@ impl Assembler {
     }
 
     /// Takes bytes that a transport delivered and says where in them whole frames lie (without their lengths).
-    /// What is left at their end is kept.
+    /// What is left at their end is kept, in memory that `room` gives for a frame of that length.
     ///
     /// Call it only while no frame [is under way](Self::is_partial), or with what completes it: see
     /// [`fill`](Self::fill).
@@ -77,12 +65,18 @@ impl Assembler {
     /// # Errors
     /// A length of zero or above the limit, before the frame's body is looked at; the frames before it are given
     /// first, in earlier calls of `each`.
-    pub(crate) fn cut(&mut self, bytes: &[u8], mut each: impl FnMut(Range<usize>)) -> Result<(), BadLength> {
+    pub(crate) fn cut(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(Range<usize>),
+        room: impl FnOnce(usize) -> Vec<u8>,
+    ) -> Result<(), BadLength> {
         let mut at = 0;
         while let Some(length) = length(&bytes[at..]) {
             self.check(length)?;
             let body = at + LENGTH_BYTES;
             if bytes.len() - body < length {
+                self.partial = room(length);
                 break;
             }
             each(body..body + length);
@@ -162,7 +156,7 @@ mod tests {
                 None => return Ok(()),
             }
         }
-        assembler.cut(bytes, |range| frames.push(bytes[range].to_vec()))
+        assembler.cut(bytes, |range| frames.push(bytes[range].to_vec()), |_| Vec::new())
     }
 
     #[test]

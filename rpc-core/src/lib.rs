@@ -25,6 +25,7 @@ mod limits;
 mod marshal;
 mod message;
 mod metadata;
+mod pool;
 mod protocol;
 mod runtime;
 mod service;

@@ -6,6 +6,7 @@
 
 use super::Fault;
 use super::payload::{INLINE, Payload};
+use crate::pool::{self, LARGE_BYTES};
 
 /// The first allocation of a payload that does not fit inline.
 const FIRST_ALLOCATION: usize = 512;
@@ -30,7 +31,7 @@ impl Writer {
     pub(super) fn finish(self) -> Payload {
         match u8::try_from(self.len) {
             Ok(len) if self.len <= INLINE => Payload::in_place(len, self.inline),
-            _ => Payload::shared(self.spilled.into()),
+            _ => Payload::shared(pool::share(self.spilled)),
         }
     }
 
@@ -88,7 +89,11 @@ impl Writer {
     /// Moves everything to the heap, with room for `more`.
     #[cold]
     fn spill(&mut self, more: usize) {
-        self.spilled.reserve_exact((self.len + more).max(FIRST_ALLOCATION));
+        let needed = (self.len + more).max(FIRST_ALLOCATION);
+        if needed >= LARGE_BYTES {
+            self.spilled = pool::take();
+        }
+        self.spilled.reserve_exact(needed);
         self.spilled.extend_from_slice(&self.inline[..self.len]);
         self.len = INLINE + 1;
     }

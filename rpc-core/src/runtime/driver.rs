@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::buffers::{self, LARGE_BYTES, Scratch, with_scratch};
+use super::buffers::{Scratch, with_scratch};
 use super::clock::now;
 use super::dispatch::{Dispatcher, Started, TargetId};
 use super::handler::HandlerTask;
@@ -22,6 +22,7 @@ use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason};
+use crate::pool::{self, LARGE_BYTES};
 use crate::protocol::{Admitted, CallKey, Handled, Violation, push_reply};
 use crate::service::{Request, unimplemented};
 use crate::transport::{RecvHalf, SendHalf};
@@ -130,16 +131,13 @@ impl Driver {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         match self.assembler.missing() {
-            Some(missing) if missing >= LARGE_BYTES / 2 => self.poll_read_large(missing, cx),
+            Some(missing) if missing >= LARGE_BYTES / 2 => self.poll_read_large(cx),
             _ => with_scratch(|scratch| self.poll_read_scratch(scratch, cx)),
         }
     }
 
     /// Reads into the large frame under way, where its bytes stay.
-    fn poll_read_large(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if missing >= LARGE_BYTES && !self.assembler.has_room(LARGE_BYTES) {
-            self.assembler.adopt(buffers::take_large());
-        }
+    fn poll_read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let (room, step) = self.assembler.room();
         let mut room = room.limit(step);
         let count = ready!(pin!(self.recv.read_buf(&mut room)).poll(cx))?;
@@ -198,7 +196,8 @@ impl Driver {
             }
         }
         let mut frames = std::mem::take(&mut scratch.frames);
-        let cut = self.assembler.cut(bytes, |frame| frames.push(frame));
+        let room = |length| if length < LARGE_BYTES { Vec::new() } else { pool::take() };
+        let cut = self.assembler.cut(bytes, |frame| frames.push(frame), room);
         let taken = self.take_frames(Source::Lent(bytes), &frames, scratch);
         frames.clear();
         scratch.frames = frames;
@@ -208,7 +207,7 @@ impl Driver {
 
     /// Takes a frame that was assembled in memory of its own.
     fn take_large(&mut self, frame: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
-        let bytes = buffers::share(frame);
+        let bytes = pool::share(frame);
         let whole = LENGTH_BYTES..bytes.len();
         self.take_frames(Source::Owned(&bytes), std::slice::from_ref(&whole), scratch)
     }

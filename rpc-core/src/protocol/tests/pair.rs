@@ -234,7 +234,7 @@ impl Side {
             }
         }
         if !self.assembler.is_partial() {
-            let cut = self.assembler.cut(rest, |frame| frames.push(rest[frame].to_vec()));
+            let cut = self.assembler.cut(rest, |frame| frames.push(rest[frame].to_vec()), |_| Vec::new());
             cut.expect("a length that is allowed");
         }
         self.connection.received(now, self.assembler.is_partial());
