@@ -95,11 +95,7 @@ impl<W, H> Connection<W, H> {
 
     /// A call cannot be entered: why.
     fn refuse_entry(&self, call: &NewCall<'_>, now: Instant) -> Option<CallFailure> {
-        if let Some(metadata) =
-            call.metadata.filter(|metadata| metadata.bytes() > self.limits.metadata_bytes())
-        {
-            let (size, limit) = (metadata.bytes(), self.limits.metadata_bytes());
-            let message = format!("metadata of {size} bytes, the limit is {limit}");
+        if let Some(message) = call.metadata.and_then(|metadata| self.excess(metadata)) {
             return Some(CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message)));
         }
         if call.deadline.is_some_and(|deadline| deadline <= now) {

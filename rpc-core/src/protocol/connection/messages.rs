@@ -76,14 +76,8 @@ impl<W, H> Connection<W, H> {
                 format!("{limit} calls run on this connection, the limit"),
             );
         }
-        if let Some(metadata) = &head.metadata
-            && metadata.bytes() > self.limits.metadata_bytes()
-        {
-            let (size, limit) = (metadata.bytes(), self.limits.metadata_bytes());
-            return refuse(
-                Code::ResourceExhausted,
-                format!("metadata of {size} bytes, the limit is {limit}"),
-            );
+        if let Some(message) = head.metadata.as_deref().and_then(|metadata| self.excess(metadata)) {
+            return refuse(Code::ResourceExhausted, message);
         }
         if head.timeout == Some(Duration::ZERO) {
             return Some(deadline_exceeded(Executed::No));
@@ -102,7 +96,10 @@ impl<W, H> Connection<W, H> {
             Verdict::App(value) => Err(CallFailure::App(reply(value))),
             Verdict::Rpc(error) => Err(CallFailure::Rpc(error)),
         };
-        let outcome = Outcome { result, metadata: response.metadata };
+        let mut outcome = Outcome { result, metadata: response.metadata };
+        if let Some(message) = outcome.metadata.as_deref().and_then(|metadata| self.excess(metadata)) {
+            outcome = Error::new(Code::ResourceExhausted, format!("the reply came with {message}")).into();
+        }
         let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
             Violation::new(
                 Reason::Protocol,

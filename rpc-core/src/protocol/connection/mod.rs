@@ -226,6 +226,12 @@ impl<W, H> Connection<W, H> {
         output
     }
 
+    /// What is to be said of metadata that is too large.
+    fn excess(&self, metadata: &Metadata) -> Option<String> {
+        let (size, limit) = (metadata.bytes(), self.limits.metadata_bytes());
+        (size > limit).then(|| format!("metadata of {size} bytes, the limit is {limit}"))
+    }
+
     fn push_message(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
         let before = self.outbox.len();
         self.outbox.push_message(message);
