@@ -319,7 +319,7 @@ async fn case_82_a_connection_above_the_limit_is_refused_and_those_below_go_on()
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_open_connections_above_their_limit_wait_for_those_before_them() {
+async fn case_83_half_open_connections_above_their_limit_wait_for_those_before_them() {
     let limits = Limits::default().with_half_open(2);
     let victim = Victim::serve_with("mem://hello-half-open", limits).await;
     let silent = [Raw::connect(&victim.url).await, Raw::connect(&victim.url).await];
