@@ -7,7 +7,10 @@ use crate::{
     peer::{Pair, Peer},
     workload::Workload,
 };
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -75,12 +78,36 @@ fn measure_round(options: &Options, round: usize) -> Result<Vec<Cell>> {
         let first = (round + turn) % contenders.len();
         let (last, earlier) = contenders.split_at_mut(first);
         for (name, pair) in earlier.iter_mut().chain(last) {
-            let cell = measure_cell(workload, *name, pair, options)
+            let cell = measure_in_peace(workload, *name, pair, options)
                 .map_err(|error| format!("{name} at {}: {error}", workload.name))?;
             cells.push(cell);
         }
     }
     Ok(cells)
+}
+
+/// Measures when the machine is quiet, again if it did not stay so, and anyhow once patience is at an end.
+fn measure_in_peace(
+    workload: &Workload,
+    contender: Name,
+    pair: &mut Pair,
+    options: &Options,
+) -> Result<Cell> {
+    let end = Instant::now() + options.patience;
+    loop {
+        while Instant::now() < end && is_busy()? {}
+        let cell = measure_cell(workload, contender, pair, options)?;
+        if Instant::now() >= end || !cell.disturbance.is_serious() {
+            return Ok(cell);
+        }
+    }
+}
+
+/// Whether others are at work, as far as a moment's look shows.
+fn is_busy() -> Result<bool> {
+    let before = Machine::now()?;
+    thread::sleep(Duration::from_millis(300));
+    Ok(before.disturbance_until(Machine::now()?, Duration::ZERO).is_serious())
 }
 
 fn measure_cell(workload: &Workload, contender: Name, pair: &mut Pair, options: &Options) -> Result<Cell> {

@@ -20,6 +20,7 @@ Measures the framework beside hand-written frames (raw, raw2), tarpc and tonic.
   --current-thread  single-threaded runtimes instead of two workers in each process
   --rounds N        so many rounds (5)
   --millis N        so long each contender at each workload in each round (800)
+  --patience N      wait up to so many seconds before each measurement until nothing else is at work (0)
   --write           put the tables into docs/performance.md too (all of them or none)";
 
 /// What the program is asked to do.
@@ -46,6 +47,8 @@ pub struct Options {
     pub warm_up: Duration,
     /// Time that is measured.
     pub measured: Duration,
+    /// How long to wait for a quiet machine before each measurement.
+    pub patience: Duration,
     /// The runtime in both processes.
     pub flavour: Flavour,
     /// Who takes part.
@@ -97,6 +100,7 @@ pub fn parse() -> Result<Command> {
         rounds: 5,
         warm_up: Duration::from_millis(200),
         measured: Duration::from_millis(800),
+        patience: Duration::ZERO,
         flavour: Flavour::MultiThread,
         contenders: Name::ALL.to_vec(),
         workloads: WORKLOADS.iter().collect(),
@@ -124,6 +128,7 @@ pub fn parse() -> Result<Command> {
             Arg::Long("current-thread") => options.flavour = Flavour::CurrentThread,
             Arg::Long("rounds") => options.rounds = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("millis") => options.measured = Duration::from_millis(parser.value()?.parse()?),
+            Arg::Long("patience") => options.patience = Duration::from_secs(parser.value()?.parse()?),
             Arg::Long("write") => options.write = true,
             Arg::Value(word) => words.push(word.string()?),
             unknown => return Err(unknown.unexpected().into()),
