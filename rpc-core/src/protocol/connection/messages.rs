@@ -10,6 +10,9 @@ use crate::message::{self, GoAway, Message, Reason, Response, Verdict, encode_po
 use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
+/// How much of a goaway's message is kept.
+const GOAWAY_CHARACTERS: usize = 256;
+
 impl<W, H> Connection<W, H> {
     /// Takes a message of the other side.
     ///
@@ -117,7 +120,9 @@ impl<W, H> Connection<W, H> {
     fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<W, H>) {
         let first = !std::mem::replace(&mut self.peer_leaving, true);
         let drains = goaway.reason == Reason::Drain;
-        let message = goaway.message;
+        // Each call gets a copy, and people and terminals may read it.
+        let message: String =
+            goaway.message.chars().flat_map(char::escape_debug).take(GOAWAY_CHARACTERS).collect();
         let judge = |stage| match stage {
             Stage::Waiting { .. } | Stage::Granted => Some(Outcome::moved()),
             Stage::Sent { number, .. } if number > goaway.last_id => Some(Outcome::moved()),
