@@ -21,6 +21,21 @@ fn sum() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_28_a_reply_to_a_server_that_never_asked_is_sent_away() {
+    let victim = Victim::serve("calls-28").await;
+    for id in [0, 1, 1 << 20, u64::MAX] {
+        let mut raw = Raw::open(&victim.url).await;
+        raw.say(&wire::request(1, "Target.hold", &[0x90])).await;
+        victim.ledger.running(1).await;
+        raw.say(&wire::reply(id, &[3])).await;
+        let goaway = raw.is_sent_away().await;
+        assert_eq!((goaway.reason, goaway.last_id), (PROTOCOL, 1));
+        assert!(victim.ledger.running(0).await <= HUNDREDTH);
+    }
+    victim.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_50_unknown_services_and_methods_are_unimplemented_and_not_executed() {
     let victim = Victim::serve("calls-50").await;
     let mut raw = Raw::open(&victim.url).await;

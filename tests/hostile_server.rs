@@ -99,6 +99,20 @@ async fn a_goaway_of_any_reason_leaves_each_call_one_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_goaway_of_many_words_is_not_repeated_to_every_caller() {
+    let mut liar = Liar::listen("server-words");
+    let (client, mut raw) = connected(&mut liar).await;
+    let calls = [call(&client, &mut raw).await, call(&client, &mut raw).await];
+    let words = format!("\u{1b}[2J{}", "x".repeat(4 << 20 >> 1));
+    raw.say(&wire::goaway(u64::MAX, PROTOCOL, &words)).await;
+    for (call, _) in calls {
+        let error = call.await.expect("joined").expect_err("no reply");
+        assert!(error.message().len() < 512, "{} bytes", error.message().len());
+        assert!(!error.message().contains('\u{1b}') && error.message().contains("xxx"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_drains_and_dies_resolves_its_callers_at_once() {
     let mut liar = Liar::listen("server-drain-dies");
     let (client, mut raw) = connected(&mut liar).await;
