@@ -65,11 +65,7 @@ pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Mal
         // A feature that is not known here is one that will not be used.
         reader.str("the name of a feature")?;
     }
-    let mut hello = Hello {
-        versions: first..=last,
-        frame_bytes: UNSAID_FRAME_BYTES,
-        calls: UNSAID_CALLS,
-    };
+    let mut hello = Hello { versions: first..=last, frame_bytes: UNSAID_FRAME_BYTES, calls: UNSAID_CALLS };
     for _ in 0..reader.map("the limits of a hello")? {
         let name = reader.str("the name of a limit")?;
         let value = reader.uint("a limit")?;

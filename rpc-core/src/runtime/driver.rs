@@ -368,20 +368,27 @@ impl Driver {
             let written = writer.poll_write(cx);
             let mut shared = self.link.lock();
             let progress = writer.took_progress();
-            shared.connection.sent(now(), progress, written.is_pending());
             self.blocked = written.is_pending();
-            if written.is_ready() {
-                shared.recycle(&mut writer);
+            match &written {
+                Poll::Ready(_) => {
+                    shared.connection.sent();
+                    shared.recycle(&mut writer);
+                }
+                Poll::Pending => shared.connection.blocked(now(), progress),
             }
             shared.writer = Some(writer);
+            let more = shared.connection.has_output();
+            drop(shared);
             match written {
                 Poll::Ready(result) => result?,
                 Poll::Pending => return Ok(()),
             }
+            if !more {
+                return Ok(());
+            }
         }
-        if self.link.lock().connection.has_output() {
-            cx.waker().wake_by_ref();
-        }
+        // There is more already; the others on this thread go first.
+        cx.waker().wake_by_ref();
         Ok(())
     }
 
@@ -446,7 +453,9 @@ impl Driver {
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.poll_reads(cx)?;
         self.poll_timer(cx)?;
-        let finished = self.link.lock().connection.is_finished(now());
+        let shared = self.link.lock();
+        let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
+        drop(shared);
         if finished {
             let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
             let mut effects = LinkEffects::default();

@@ -38,6 +38,7 @@ pub(crate) struct Link {
     pub(crate) limits: Limits,
     /// What is served on it.
     pub(crate) registry: Arc<Registry>,
+    begun: Instant,
     shared: Mutex<Shared>,
 }
 
@@ -62,8 +63,9 @@ pub(crate) struct Shared {
 
 impl Link {
     pub(crate) fn new(limits: Limits, registry: Arc<Registry>) -> Arc<Self> {
+        let begun = now();
         let shared = Shared {
-            connection: Connection::new(limits.clone(), now()),
+            connection: Connection::new(limits.clone(), begun),
             writer: None,
             write_error: None,
             task: None,
@@ -73,7 +75,7 @@ impl Link {
             kicked: false,
             spare: Outbox::default(),
         };
-        Arc::new(Link { limits, registry, shared: Mutex::new(shared) })
+        Arc::new(Link { limits, registry, begun, shared: Mutex::new(shared) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -83,7 +85,8 @@ impl Link {
 
     /// Enters a call, or goes on with one that was granted its place.
     pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, waker: &Waker) -> Entry {
-        let now = now();
+        // The clock is asked only by a call that has a deadline to be compared with it.
+        let now = call.deadline.map_or(self.begun, |_| now());
         let mut shared = self.lock();
         let connection = &mut shared.connection;
         let entry = match granted {
@@ -121,7 +124,7 @@ impl Link {
     ) {
         let mut shared = self.lock();
         shared.connection.ended(key, reply);
-        let finished = shared.connection.is_finished(now());
+        let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
         self.write_or_kick(shared, false, finished);
     }
 

@@ -30,6 +30,11 @@ impl<W, H> Connection<W, H> {
         self.retired
     }
 
+    /// Whether either side has said that it goes.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.peer_leaving || self.retired || self.draining.is_some()
+    }
+
     /// Whether there is nothing left to do but to write what waits and close.
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
         let quiet = self.calls.occupied() == 0 && self.served.admitted() == 0;

@@ -109,12 +109,15 @@ impl<W, H> Connection<W, H> {
         self.owes_frame = self.owes_frame.and(Some(now));
     }
 
-    /// The transport was given bytes: it took some or none, and some are left or not.
-    pub(crate) fn sent(&mut self, now: Instant, progress: bool, blocked: bool) {
-        self.owes_reading = match (blocked, self.owes_reading) {
-            (false, _) => None,
-            (true, Some(since)) if !progress => Some(since),
-            (true, _) => Some(now),
-        };
+    /// The transport took all bytes there were.
+    pub(crate) fn sent(&mut self) {
+        self.owes_reading = None;
+    }
+
+    /// The transport left bytes, and took some before them or none.
+    pub(crate) fn blocked(&mut self, now: Instant, progress: bool) {
+        if progress || self.owes_reading.is_none() {
+            self.owes_reading = Some(now);
+        }
     }
 }
