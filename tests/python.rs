@@ -8,6 +8,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// Runs a program, and ends it with a traceback if it hangs.
+const WATCHED: &str = "
+import faulthandler, os, runpy, sys
+faulthandler.dump_traceback_later(120, exit=True)
+del sys.argv[0]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name='__main__')
+";
+
 /// The client uses what Python has since 3.10.
 const IS_FIT: &str = "import msgpack, sys; sys.exit(sys.version_info < (3, 10))";
 
@@ -62,13 +71,18 @@ fn python(what: &str) -> Option<PathBuf> {
 
 /// Runs a program of examples/python to its end and gives what it printed.
 fn run(python: &Path, program: &str, arguments: &[&str]) -> String {
-    let directory = root().join("examples/python");
+    let program = root().join("examples/python").join(program);
     let mut command = Command::new(python);
-    // Nothing is left behind in the sources.
-    command.arg("-B").arg(directory.join(program)).args(arguments);
+    // With -B nothing is left behind in the sources.
+    command.args(["-B", "-c", WATCHED]).arg(&program).args(arguments);
     let output = command.output().expect("Python was started");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{program}: {shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}: {shown}{}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     shown
 }
 

@@ -7,7 +7,6 @@ had by a `rpc_client.Client`, with a server that knows nothing but the bytes.
 """
 
 import json
-import select
 import socket
 import threading
 from pathlib import Path
@@ -147,7 +146,7 @@ def move_on():
         ends = [first.client_end, second.client_end]
         message = messages(answers, "client")[0]
         client = Replayed(lambda: ends.pop(0), [message])
-        select.select([first.client_end], [], [])  # The goaway has come.
+        assert first.said_goodbye.wait(10)
         call(client, answers, message)
         assert not ends
         client.close()
@@ -203,6 +202,7 @@ class Server:
     def __init__(self, exchange, from_start):
         self._exchange, self._from_start, self._failure = exchange, from_start, None
         self.client_end, self._stream = socket.socketpair()
+        self.said_goodbye = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self):
@@ -230,6 +230,8 @@ class Server:
             raw = bytes.fromhex(step.get("hex", ""))
             if step.get("from") == "server":
                 self._stream.sendall(raw)
+                if step["message"][0] == rpc.GOAWAY:
+                    self.said_goodbye.set()
             elif step.get("from") == "client":
                 same(self._receive(len(raw)).hex(), raw.hex(), step.get("note", "the client's message"))
 

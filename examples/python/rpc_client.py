@@ -18,8 +18,7 @@ import msgpack
 MAGIC, VERSION = b"\xc1RPC", 1
 REQUEST, RESPONSE, NOTIFICATION, CALL, REPLY, SEND, CANCEL, PING, PONG, GOAWAY, HELLO = range(11)
 LIMITS = {"frame_bytes": 4 * 1024 * 1024, "calls": 1024}
-DRAIN, PROTOCOL = 0, 1  # reasons of a goaway
-ALL_IDS = 2**64 - 1
+DRAIN, ALL_IDS = 0, 2**64 - 1  # the reason and the last id of a goaway in good order
 
 Executed = IntEnum("Executed", "NO MAYBE YES", start=0)
 Code = IntEnum("Code", "CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS "
@@ -124,18 +123,22 @@ class Client:
                 if reason != DRAIN:
                     raise self._lost(f"the server ended the connection: {text}")
             case [kind, *_] if kind >= HELLO and not 64 <= kind <= 127:
-                self._send([GOAWAY, 0, PROTOCOL, f"messages of kind {kind} do not belong here"])
                 raise self._lost(f"the server sent a message of kind {kind}")
             # The rest needs nothing: a pong, a reply that came too late, a kind that is optional.
 
     def _open(self):
-        self._socket, self._buffer, self._leaving = self._open_socket(), bytearray(), False
-        self._frame_bytes, self._ids = LIMITS["frame_bytes"], itertools.count(1)
-        self._send([HELLO, VERSION, VERSION, [], LIMITS], before=MAGIC)
         deadline = time.monotonic() + 5
-        if (magic := self._take(len(MAGIC), deadline)) != MAGIC:
-            raise self._lost(f"the server does not speak this protocol: it began with {magic}")
-        _, first, last, _features, limits, *_ = self._receive(deadline)
+        try:
+            self._socket, self._buffer, self._leaving = self._open_socket(), bytearray(), False
+            self._frame_bytes, self._ids = LIMITS["frame_bytes"], itertools.count(1)
+            self._send([HELLO, VERSION, VERSION, [], LIMITS], before=MAGIC)
+            self._fill(len(MAGIC), deadline)
+            if not self._buffer.startswith(MAGIC):
+                raise self._lost("the server does not speak this protocol")
+            del self._buffer[: len(MAGIC)]
+            _, first, last, _features, limits, *_ = self._receive(deadline)
+        except (OSError, RpcError) as error:
+            raise RpcError(Code.UNAVAILABLE, Executed.NO, f"no connection: {error}") from error
         if not first <= VERSION <= last:
             self._lost()
             raise RpcError(Code.FAILED_PRECONDITION, Executed.NO, f"the server speaks versions {first} to {last}")
@@ -163,16 +166,20 @@ class Client:
             raise self._lost(str(error)) from error
 
     def _receive(self, deadline):
-        """The next message. One that is not whole when the deadline passes is not lost: its bytes are kept."""
-        length = int.from_bytes(self._take(4, deadline, look=True), "big")
+        """The next message. What has come of it by the deadline is kept if that is not all."""
+        self._fill(4, deadline)
+        length = int.from_bytes(self._buffer[:4], "big")
         if not 1 <= length <= LIMITS["frame_bytes"]:
             raise self._lost(f"the server sent a frame of {length} bytes")
-        return msgpack.unpackb(self._take(4 + length, deadline)[4:], timestamp=3, strict_map_key=False)
+        self._fill(4 + length, deadline)
+        body = bytes(self._buffer[4 : 4 + length])
+        del self._buffer[: 4 + length]
+        return msgpack.unpackb(body, timestamp=3, strict_map_key=False)
 
-    def _take(self, count, deadline, look=False):
+    def _fill(self, count, deadline):
         while len(self._buffer) < count:
+            self._socket.settimeout(deadline and max(deadline - time.monotonic(), 1e-6))
             try:
-                self._socket.settimeout(deadline and max(deadline - time.monotonic(), 1e-6))
                 received = self._socket.recv(65536)
             except TimeoutError:
                 raise
@@ -181,9 +188,6 @@ class Client:
             if not received:
                 raise self._lost("the server closed the connection")
             self._buffer += received
-        taken = bytes(self._buffer[:count])
-        del self._buffer[: 0 if look else count]
-        return taken
 
     def _lost(self, why=""):
         """Gives the connection up; the error is for a call that may have been taken."""
