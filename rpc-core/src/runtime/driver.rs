@@ -465,6 +465,12 @@ impl Driver {
         }
         Ok(())
     }
+
+    /// The connection is lost: those who wait on it learn why.
+    fn end(&mut self, error: Error) -> Poll<Error> {
+        self.link.close(error.clone());
+        Poll::Ready(error)
+    }
 }
 
 impl Future for Driver {
@@ -477,11 +483,11 @@ impl Future for Driver {
             match this.poll_work(cx) {
                 Ok(()) => {}
                 Err(End::Violation(violation)) => this.start_closing(&violation),
-                Err(End::Lost(error)) => return Poll::Ready(error),
+                Err(End::Lost(error)) => return this.end(error),
             }
         }
         if let Err(error) = this.poll_writes(cx) {
-            return Poll::Ready(lost(error));
+            return this.end(lost(error));
         }
         // From now on the other side owes its reading, which may be due before anything else was.
         if this.blocked
