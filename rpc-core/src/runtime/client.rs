@@ -16,7 +16,7 @@ use super::blocking::Home;
 use super::clock::now;
 use super::driver::Driver;
 use super::handshake;
-use super::link::Link;
+use super::link::{Link, LinkEffects};
 use super::timer::Timer;
 use crate::context::Peer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
@@ -35,9 +35,14 @@ struct Current {
     link: Arc<Link>,
     /// When its connection was opened.
     opened: Option<Instant>,
+    /// How many connections in a row were lost as soon as they were open.
+    brief: u32,
     /// Why there will never be another link.
     dead: Option<Error>,
 }
+
+/// One brief connection is what a server leaves that is being replaced; as many as these are no coincidence.
+const BRIEF_IN_A_ROW: u32 = 2;
 
 /// Learns how the first attempt to connect went; without one a client goes on trying.
 pub(crate) type First = oneshot::Sender<Result<(), Error>>;
@@ -51,7 +56,7 @@ impl Client {
         first: Option<First>,
     ) -> Arc<Self> {
         let link = Link::new(limits.clone(), Arc::default());
-        let current = Mutex::new(Current { link: link.clone(), opened: None, dead: None });
+        let current = Mutex::new(Current { link: link.clone(), opened: None, brief: 0, dead: None });
         let client = Arc::new(Client { connector, limits, home, current });
         client.spawn(link, first, false);
         client
@@ -80,6 +85,14 @@ impl Client {
             current.link = link.clone();
             // A server that ends connections as soon as they are open is not to be besieged.
             let brief = current.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
+            current.brief = if brief { current.brief + 1 } else { 0 };
+            if current.brief >= BRIEF_IN_A_ROW {
+                // Calls that would not wait for the next attempt do not wait for the next such connection either.
+                let message =
+                    format!("{} ends connections as soon as they are open", self.connector.address());
+                let error = Error::not_executed(Code::Unavailable, message);
+                link.lock().connection.attempt_failed(&error, &mut LinkEffects::default());
+            }
             drop(current);
             // Not under the lock: a runtime that shuts down drops the task here and now.
             self.spawn(link, None, brief);
@@ -175,7 +188,7 @@ impl Keeper {
     }
 
     fn attempt_failed(&self, error: &Error) {
-        let mut effects = super::link::LinkEffects::default();
+        let mut effects = LinkEffects::default();
         self.link.lock().connection.attempt_failed(error, &mut effects);
         effects.run();
     }
