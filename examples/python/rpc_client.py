@@ -54,7 +54,7 @@ class Client:
     """Calls one server, over another connection when the last one is gone."""
 
     def __init__(self, open_socket):
-        self._open_socket = open_socket
+        self._open_socket, self._socket = open_socket, None
         self._open()
 
     def __enter__(self):
@@ -138,6 +138,7 @@ class Client:
             del self._buffer[: len(MAGIC)]
             _, first, last, _features, limits, *_ = self._receive(deadline)
         except (OSError, RpcError) as error:
+            self._lost()
             raise RpcError(Code.UNAVAILABLE, Executed.NO, f"no connection: {error}") from error
         if not first <= VERSION <= last:
             self._lost()
