@@ -76,6 +76,27 @@ async fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
     frame
 }
 
+#[tokio::test]
+async fn case_62_a_handler_that_was_cancelled_and_still_runs_is_counted() {
+    let server = Server::new().limits(Limits::default().with_calls(1));
+    let mut scene = Scene::with_server(Way::Tcp, server).await;
+    let mut call = scene.client.finish(1);
+    tokio::select! {
+        _ = &mut call => panic!("the gate is shut"),
+        () = scene.events.until(Event::Started(1)) => {}
+    }
+    drop(call);
+    scene.events.expect(Event::Cancelled(1)).await;
+    // Nothing runs beside it, whatever that means for the next call.
+    let error = scene.client.echo(2).timeout(Duration::from_millis(20)).await.expect_err("no place");
+    assert_eq!(error.executed(), Executed::No, "{error}");
+    scene.handler.open_gate();
+    scene.events.expect(Event::Ended(1)).await;
+    assert_eq!(scene.client.echo(3).await.expect("the place is free"), 3);
+    scene.settle().await;
+    assert_eq!(scene.handler.executions(2), 0);
+}
+
 /// What waits to be written is bounded: a caller that is faster than the other side waits.
 #[tokio::test]
 async fn one_way_calls_wait_when_the_other_side_does_not_read() {
