@@ -99,8 +99,11 @@ impl Driver {
     /// # Errors
     /// What ends the connection.
     fn poll_reads(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.is_backed_up() {
+            return Ok(());
+        }
         for _ in 0..READS_A_TURN {
-            if self.ended || self.is_backed_up() {
+            if self.ended {
                 return Ok(());
             }
             match self.poll_read(cx) {
@@ -394,8 +397,24 @@ impl Driver {
 
     // ---- time ----
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        Ok(self.timer.poll(&self.link, cx)?)
+    /// Does what is due, and says whether that left something to write.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.timer.poll(&self.link, cx)?;
+        let shared = self.link.lock();
+        let connection = &shared.connection;
+        let finished = connection.is_ending() && connection.is_finished(now());
+        // What callers have queued is written when their kick is answered.
+        let more = finished
+            || (connection.has_output() && !shared.kicked && shared.writer.is_some() && !self.blocked);
+        drop(shared);
+        if finished {
+            let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
+            let mut effects = LinkEffects::default();
+            self.link.lock().connection.close(error.clone(), &mut effects);
+            effects.run();
+            self.close_with(error);
+        }
+        Ok(more)
     }
 
     // ---- the end ----
@@ -450,18 +469,18 @@ impl Driver {
         Poll::Pending
     }
 
-    fn poll_work(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        self.poll_reads(cx)?;
-        self.poll_timer(cx)?;
-        let shared = self.link.lock();
-        let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
-        drop(shared);
-        if finished {
-            let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
-            let mut effects = LinkEffects::default();
-            self.link.lock().connection.close(error.clone(), &mut effects);
-            effects.run();
-            self.close_with(error);
+    /// Reads, runs and writes; what time asks for comes last, since no call waits for it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.closing.is_none() {
+            self.poll_reads(cx)?;
+        }
+        self.poll_writes(cx)?;
+        if self.closing.is_none() && self.poll_time(cx)? {
+            self.poll_writes(cx)?;
+        }
+        // What had to go out before more could be read may be out: nothing else would wake the task for that.
+        if self.link.lock().reading_waits && !self.is_backed_up() {
+            cx.waker().wake_by_ref();
         }
         Ok(())
     }
@@ -479,26 +498,13 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
         let this = self.get_mut();
         this.link.lock().register(cx.waker());
-        if this.closing.is_none() {
-            match this.poll_work(cx) {
-                Ok(()) => {}
+        loop {
+            match this.poll_turn(cx) {
+                Ok(()) => break,
+                // Now it is closing, and the next turn only writes.
                 Err(End::Violation(violation)) => this.start_closing(&violation),
                 Err(End::Lost(error)) => return this.end(error),
             }
-        }
-        if let Err(error) = this.poll_writes(cx) {
-            return this.end(lost(error));
-        }
-        // From now on the other side owes its reading, which may be due before anything else was.
-        if this.blocked
-            && this.closing.is_none()
-            && let Err(violation) = this.timer.poll(&this.link, cx)
-        {
-            this.start_closing(&violation);
-        }
-        // What had to go out before more could be read may be out: nothing else would wake the task for that.
-        if this.link.lock().reading_waits && !this.is_backed_up() {
-            cx.waker().wake_by_ref();
         }
         this.poll_close(cx)
     }
