@@ -171,7 +171,8 @@ async fn call(address: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Starts this program again as the server, and waits until it says where it listens.
 fn start_server() -> Result<(KillOnDrop, String), Box<dyn std::error::Error>> {
-    let mut server = Command::new(std::env::current_exe()?).arg("serve-anywhere").stdout(Stdio::piped()).spawn()?;
+    let mut server =
+        Command::new(std::env::current_exe()?).arg("serve-anywhere").stdout(Stdio::piped()).spawn()?;
     let output = server.stdout.take().ok_or("the server has no output")?;
     let server = KillOnDrop(server);
     let mut lines = BufReader::new(output).lines();
