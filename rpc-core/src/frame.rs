@@ -45,10 +45,12 @@ impl Assembler {
     pub(crate) fn room(&mut self) -> (&mut Vec<u8>, usize) {
         let missing = self.missing().unwrap_or(LENGTH_BYTES);
         let step = missing.min(self.partial.len().max(STEP));
-        if self.partial.capacity() - self.partial.len() < step {
+        // Not as soon as a little is missing: to grow may mean to move, which must not happen at every read.
+        if self.partial.capacity() - self.partial.len() < step.div_ceil(4) {
             self.partial.reserve_exact(step);
         }
-        (&mut self.partial, step)
+        let free = self.partial.capacity() - self.partial.len();
+        (&mut self.partial, step.min(free))
     }
 
     /// The frame under way, without its length, if it is complete now.
@@ -191,6 +193,28 @@ mod tests {
             feed(&mut assembler, &[byte], &mut frames).expect("no length yet");
         }
         assert!(feed(&mut assembler, &[17], &mut frames).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_comes_in_small_pieces_is_seldom_moved() {
+        let mut assembler = Assembler::new(1 << 30);
+        let mut frames = Vec::new();
+        feed(&mut assembler, &(4u32 << 20).to_be_bytes(), &mut frames).expect("a legal length");
+        let mut grown = 0;
+        let mut capacity = 0;
+        for came in 0..4 << 20 {
+            let (room, step) = assembler.room();
+            assert!(step > 0, "after {came} bytes");
+            grown += usize::from(room.capacity() != capacity);
+            capacity = room.capacity();
+            assert!(
+                capacity <= 2 * (came + STEP) + 2 * LENGTH_BYTES,
+                "{capacity} bytes for {came} that came"
+            );
+            room.push(0x90);
+        }
+        assert!(grown <= 16, "it was moved {grown} times");
+        assert_eq!(assembler.take_complete().map(|frame| frame.len()), Some(LENGTH_BYTES + (4 << 20)));
     }
 
     #[test]
