@@ -10,7 +10,6 @@ use serde::ser::{Error, Impossible, Serializer};
 
 use super::Fault;
 use super::serializer::Marshaller;
-use super::writer::Writer;
 
 /// Whether an iterator may be one over a slice of bytes, by the size of it and of its items.
 #[inline]
@@ -30,82 +29,49 @@ where
         // Nobody is left to ask. What a type is called is meant for people, but if it ever changes, all that
         // changes here is that empty bytes are an empty array, which is understood as well.
         return match std::any::type_name::<I::Item>() {
-            "&u8" | "u8" => marshaller.writer.bin(&[]),
-            _ => marshaller.writer.array_head(0),
+            "&u8" | "u8" => marshaller.serialize_bytes(&[]),
+            _ => marshaller.array_head(0),
         };
     };
     let Ok(first_byte) = first.serialize(OnlyByte) else {
-        let mut array = marshaller.array(Some(len))?;
+        let mut array = marshaller.serialize_seq(Some(len))?;
         array.element(&first)?;
         items.try_for_each(|item| array.element(&item))?;
         return array.finish();
     };
 
-    let head = marshaller.writer.position();
-    marshaller.writer.bin_head(len)?;
-    let body = marshaller.writer.position();
-    marshaller.writer.append(&[first_byte]);
-    let (mut index, mut others) = (0, Others::new(marshaller));
-    // The second arm does not exist for integers; what remains for them is a copy of memory.
+    let writer = marshaller.writer();
+    let head = writer.len();
+    // A binary's head alone is nothing that can be asked of rmp-serde, so it is asked of what that is made of.
+    rmp::encode::write_bin_len(writer, len as u32)?;
+    let body = writer.len();
+    writer.append(&[first_byte]);
+    // An untagged enum's items may be bytes and others. Where all are integers the second arm does not exist, and
+    // what remains of this is a copy of memory.
+    let (mut index, mut others) = (0, Vec::new());
     let rest = items.map(|item| {
         index += 1;
-        item.serialize(OnlyByte).unwrap_or_else(|_| others.add(index, &item))
+        item.serialize(OnlyByte).unwrap_or_else(|_| {
+            others.push((index, item));
+            0
+        })
     });
-    marshaller.writer.extend(len - 1, rest);
-    if marshaller.writer.position() != body + len {
-        return Err(Fault::new(format!("a collection was said to have {len} elements and has others")));
-    }
-    if others.list.is_empty() {
+    writer.extend(len - 1, rest);
+    if others.is_empty() && writer.len() == body + len {
         return Ok(());
     }
-    let body = marshaller.writer.split_off(body);
-    marshaller.writer.split_off(head);
-    others.merge(&body, &mut marshaller.writer)
-}
 
-/// The items that are no bytes, if the first was one: an untagged enum's may be.
-struct Others {
-    marshalled: Marshaller,
-    /// For each its index among all items, and where it ends in `marshalled`.
-    list: Vec<(usize, usize)>,
-    fault: Option<Fault>,
-}
-
-impl Others {
-    #[inline]
-    fn new(marshaller: &Marshaller) -> Self {
-        Others { marshalled: marshaller.aside(), list: Vec::new(), fault: None }
-    }
-
-    /// Marshals an item; gives a byte that stands in its place until the binary is taken back.
-    #[cold]
-    fn add<T: Serialize>(&mut self, index: usize, item: &T) -> u8 {
-        if self.fault.is_none() {
-            self.fault = item.serialize(&mut self.marshalled).err();
+    let bytes = writer.split_off(body);
+    writer.split_off(head);
+    let mut others = others.into_iter().peekable();
+    let mut array = marshaller.serialize_seq(Some(len))?;
+    for (index, byte) in bytes.iter().enumerate() {
+        match others.next_if(|(other, _)| *other == index) {
+            Some((_, item)) => array.element(&item)?,
+            None => array.element(byte)?,
         }
-        self.list.push((index, self.marshalled.writer.position()));
-        0
     }
-
-    /// Writes an array of the bytes and, in their places, of these.
-    fn merge(self, bytes: &[u8], writer: &mut Writer) -> Result<(), Fault> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
-        let marshalled = self.marshalled.finish();
-        let (mut list, mut from) = (self.list.into_iter().peekable(), 0);
-        writer.array_head(bytes.len())?;
-        for (index, byte) in bytes.iter().enumerate() {
-            match list.next_if(|(other, _)| *other == index) {
-                Some((_, end)) => {
-                    writer.append(&marshalled[from..end]);
-                    from = end;
-                }
-                None => writer.unsigned((*byte).into()),
-            }
-        }
-        Ok(())
-    }
+    array.finish()
 }
 
 /// Takes a byte and nothing else.

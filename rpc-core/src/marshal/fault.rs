@@ -157,6 +157,20 @@ impl ser::Error for Fault {
     }
 }
 
+impl From<rmp_serde::encode::Error> for Fault {
+    #[cold]
+    fn from(error: rmp_serde::encode::Error) -> Self {
+        Error::custom(error)
+    }
+}
+
+impl From<rmp::encode::ValueWriteError> for Fault {
+    #[cold]
+    fn from(error: rmp::encode::ValueWriteError) -> Self {
+        Error::custom(error)
+    }
+}
+
 fn describe(came: Unexpected<'_>) -> String {
     match came {
         Unexpected::Bool(value) => value.to_string(),

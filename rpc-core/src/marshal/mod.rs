@@ -4,15 +4,12 @@
 //! [`unmarshal()`] for whole values, the [`Guard`] that bounds what a peer's bytes may cost, and [`Timestamp`].
 //! It does not know messages: where in a frame a payload stands is the business of [`crate::message`].
 //!
-//! Both directions are our own, in the forms that rmp-serde gives the same values; the tests hold the two
-//! against each other.
-//!
-//! - Reading, because a guard around rmp-serde's deserializer cannot hold: it tells nobody how many bytes it has
-//!   left, so that neither a declared length nor trailing bytes can be checked, and it counts depth in arrays and
-//!   maps only, while enums, options and newtypes recurse uncounted.
-//! - Writing, because it is on the path of every call: byte slices cost rmp-serde a call of the writer for each
-//!   byte (a mebibyte takes more than twenty times as long as here), the two shapes of structs are two copies of all
-//!   code, and a vector whose first element is a byte and another is not cannot be written at all.
+//! - Writing is rmp-serde's, behind a serializer that sees to slices of bytes: those cost rmp-serde a call of the
+//!   writer for each byte (a mebibyte takes more than twenty times as long), and a vector whose first element is a
+//!   byte and another is not cannot be written by it at all.
+//! - Reading is our own, and the tests hold it against rmp-serde's. A guard around rmp-serde's deserializer cannot
+//!   hold: it tells nobody how many bytes it has left, so that neither a declared length nor trailing bytes can be
+//!   checked, and it counts depth in arrays and maps only, while enums, options and newtypes recurse uncounted.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -20,6 +17,7 @@ mod access;
 mod argument_list;
 mod arguments;
 mod byte_slice;
+mod compound;
 mod deserializer;
 mod fault;
 mod guard;
@@ -44,9 +42,8 @@ pub use self::payload::Payload;
 pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
 pub(crate) use self::unmarshal::unmarshal;
 
-/// The name of newtypes that stand for an extension: a pair of its type and its bytes. It is that of rmp-serde, so
-/// that types written for that crate work.
-const EXTENSION: &str = "_ExtStruct";
+/// The name of newtypes that stand for an extension: a pair of its type and its bytes.
+const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;
 
 /// How structs are marshalled. Both shapes are understood when unmarshalling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,108 +1,80 @@
-//! The writer as serde sees it.
+//! rmp-serde's serializer, with what it does badly seen to: slices of bytes, and lengths that are not true.
+//!
+//! Everything is written by rmp-serde, except for the contents of binaries. But what is inside an array or a map is
+//! serialized here again, not by what rmp-serde gives for it, so that bytes are found wherever they are. That is
+//! possible because rmp-serde writes a head where an array or a map of known length begins, and nothing at its end;
+//! the tests compare all bytes with what it writes alone.
+//!
+//! rmp-serde cuts lengths to 32 bits. What is longer than that is longer than a frame, and never sent.
 
 use serde::Serialize;
-use serde::ser::{
-    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
-};
+use serde::ser::Serializer;
 
 use super::byte_slice::{self, might_be_bytes};
+use super::compound::{Compound, Places};
 use super::payload::Payload;
-use super::reader::{Head, Reader};
 use super::writer::Writer;
-use super::{EXTENSION, Fault, Guard, Shape};
+use super::{EXTENSION, Fault, Shape};
 
 /// Marshals values into a payload.
 pub(super) struct Marshaller {
-    pub(super) writer: Writer,
-    shape: Shape,
+    pub(super) inner: rmp_serde::Serializer<Writer>,
+    pub(super) shape: Shape,
 }
 
 impl Marshaller {
     #[inline]
     pub(super) fn new(shape: Shape) -> Self {
-        Marshaller { writer: Writer::new(), shape }
+        Marshaller { inner: rmp_serde::Serializer::new(Writer::new()), shape }
     }
 
     #[inline]
     pub(super) fn finish(self) -> Payload {
-        self.writer.finish()
-    }
-
-    /// Another of the same shape, for what must be marshalled before it is known what stands in front of it.
-    pub(super) fn aside(&self) -> Self {
-        Marshaller::new(self.shape)
-    }
-
-    /// Begins an array or a map, whose head `head` writes if its length is known now.
-    #[inline]
-    fn compound(
-        &mut self,
-        len: Option<usize>,
-        head: fn(&mut Writer, usize) -> Result<(), Fault>,
-    ) -> Result<Compound<'_>, Fault> {
-        let outer = match len {
-            Some(len) => {
-                head(&mut self.writer, len)?;
-                None
-            }
-            None => Some(Box::new(std::mem::replace(&mut self.writer, Writer::new()))),
-        };
-        Ok(Compound { marshaller: self, declared: len.unwrap_or(0), written: 0, outer, head })
+        self.inner.into_inner().finish()
     }
 
     #[inline]
-    pub(super) fn array(&mut self, len: Option<usize>) -> Result<Compound<'_>, Fault> {
-        self.compound(len, Writer::array_head)
+    pub(super) fn writer(&mut self) -> &mut Writer {
+        self.inner.get_mut()
     }
 
+    /// The beginning of an array of `len` values, which must follow.
     #[inline]
-    fn map(&mut self, len: Option<usize>) -> Result<Compound<'_>, Fault> {
-        self.compound(len, Writer::map_head)
+    pub(super) fn array_head(&mut self, len: usize) -> Result<(), Fault> {
+        // Of all that rmp-serde writes as an array it prepares the least for this.
+        self.inner.serialize_tuple_struct("", len)?;
+        Ok(())
     }
 
-    /// Begins a tuple, whose length its type says.
+    /// The beginning of a map of `len` keys and values, which must follow in turn.
     #[inline]
-    fn tuple(&mut self, len: usize) -> Result<Places<'_>, Fault> {
-        self.writer.array_head(len)?;
-        Ok(Places(self))
+    pub(super) fn map_head(&mut self, len: usize) -> Result<(), Fault> {
+        self.inner.serialize_map(Some(len))?;
+        Ok(())
     }
 
     /// A variant with contents is a map from its name to them.
     #[inline]
     fn variant(&mut self, name: &str) -> Result<(), Fault> {
-        self.writer.map_head(1)?;
-        self.writer.str(name)
+        self.map_head(1)?;
+        self.inner.serialize_str(name)?;
+        Ok(())
     }
 
-    /// An extension reaches serde as a newtype around a pair of its type and its bytes.
-    fn extension<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        let mut pair = self.aside();
-        value.serialize(&mut pair)?;
-        let mut pair = Reader::new(pair.writer.as_slice(), Guard::default());
-        let (Head::Array(2), tag, Head::Bin(bytes)) = (pair.head()?, pair.head()?, pair.head()?) else {
-            return Err(not_an_extension());
-        };
-        let tag = match tag {
-            Head::Unsigned(tag) => i8::try_from(tag),
-            Head::Signed(tag) => i8::try_from(tag),
-            _ => return Err(not_an_extension()),
-        };
-        self.writer.extension(tag.map_err(|_| not_an_extension())?, bytes)
+    /// Begins a tuple, whose length its type says.
+    #[inline]
+    fn tuple(&mut self, len: usize) -> Result<Places<'_>, Fault> {
+        self.array_head(len)?;
+        Ok(Places(self))
     }
 }
 
-#[cold]
-fn not_an_extension() -> Fault {
-    Fault::new("an extension must be a pair of an i8 and bytes")
-}
-
-macro_rules! scalars {
-    ($($method:ident($type:ty) => $write:ident;)+) => {
+macro_rules! hand_on {
+    ($($method:ident($($argument:ident: $type:ty),*);)+) => {
         $(
             #[inline]
-            fn $method(self, value: $type) -> Result<(), Fault> {
-                self.writer.$write(value.into());
+            fn $method(self, $($argument: $type),*) -> Result<(), Fault> {
+                self.inner.$method($($argument),*)?;
                 Ok(())
             }
         )+
@@ -125,46 +97,27 @@ impl<'a> Serializer for &'a mut Marshaller {
         false
     }
 
-    scalars! {
-        serialize_bool(bool) => bool;
-        serialize_i8(i8) => signed;
-        serialize_i16(i16) => signed;
-        serialize_i32(i32) => signed;
-        serialize_i64(i64) => signed;
-        serialize_u8(u8) => unsigned;
-        serialize_u16(u16) => unsigned;
-        serialize_u32(u32) => unsigned;
-        serialize_u64(u64) => unsigned;
-        serialize_f32(f32) => f32;
-        serialize_f64(f64) => f64;
-    }
-
-    // MessagePack has no integers of 128 bits; rmp-serde writes them so, too.
-    fn serialize_i128(self, value: i128) -> Result<(), Fault> {
-        self.writer.bin(&value.to_be_bytes())
-    }
-
-    fn serialize_u128(self, value: u128) -> Result<(), Fault> {
-        self.writer.bin(&value.to_be_bytes())
-    }
-
-    fn serialize_char(self, value: char) -> Result<(), Fault> {
-        self.writer.str(value.encode_utf8(&mut [0; 4]))
-    }
-
-    #[inline]
-    fn serialize_str(self, value: &str) -> Result<(), Fault> {
-        self.writer.str(value)
-    }
-
-    #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
-        self.writer.bin(value)
-    }
-
-    #[inline]
-    fn serialize_none(self) -> Result<(), Fault> {
-        self.serialize_unit()
+    hand_on! {
+        serialize_bool(value: bool);
+        serialize_i8(value: i8);
+        serialize_i16(value: i16);
+        serialize_i32(value: i32);
+        serialize_i64(value: i64);
+        serialize_i128(value: i128);
+        serialize_u8(value: u8);
+        serialize_u16(value: u16);
+        serialize_u32(value: u32);
+        serialize_u64(value: u64);
+        serialize_u128(value: u128);
+        serialize_f32(value: f32);
+        serialize_f64(value: f64);
+        serialize_char(value: char);
+        serialize_str(value: &str);
+        serialize_bytes(value: &[u8]);
+        serialize_none();
+        serialize_unit();
+        serialize_unit_struct(name: &'static str);
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
     }
 
     #[inline]
@@ -173,29 +126,16 @@ impl<'a> Serializer for &'a mut Marshaller {
     }
 
     #[inline]
-    fn serialize_unit(self) -> Result<(), Fault> {
-        self.writer.nil();
-        Ok(())
-    }
-
-    /// An empty array, so that `Some` of one is not `None`.
-    #[inline]
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
-        self.writer.array_head(0)
-    }
-
-    #[inline]
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Fault> {
-        self.writer.str(variant)
-    }
-
-    #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         name: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        if name == EXTENSION { self.extension(value) } else { value.serialize(self) }
+        if name != EXTENSION {
+            return value.serialize(self);
+        }
+        self.inner.serialize_newtype_struct(name, value)?;
+        Ok(())
     }
 
     #[inline]
@@ -212,7 +152,7 @@ impl<'a> Serializer for &'a mut Marshaller {
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a>, Fault> {
-        self.array(len)
+        Compound::begin(self, len, Marshaller::array_head)
     }
 
     #[inline]
@@ -239,14 +179,14 @@ impl<'a> Serializer for &'a mut Marshaller {
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a>, Fault> {
-        self.map(len)
+        Compound::begin(self, len, Marshaller::map_head)
     }
 
     #[inline]
     fn serialize_struct(self, _: &'static str, len: usize) -> Result<Places<'a>, Fault> {
         match self.shape {
-            Shape::Named => self.writer.map_head(len)?,
-            Shape::Positional => self.writer.array_head(len)?,
+            Shape::Named => self.map_head(len)?,
+            Shape::Positional => self.array_head(len)?,
         }
         Ok(Places(self))
     }
@@ -268,7 +208,7 @@ impl<'a> Serializer for &'a mut Marshaller {
     where
         I: IntoIterator<Item: Serialize>,
     {
-        let items = items.into_iter();
+        let mut items = items.into_iter();
         let len = match items.size_hint() {
             (least, Some(most)) if least == most => Some(most),
             _ => None,
@@ -276,139 +216,8 @@ impl<'a> Serializer for &'a mut Marshaller {
         if let (Some(len), true) = (len, might_be_bytes(&items)) {
             return byte_slice::collect(self, len, items);
         }
-        let mut array = self.array(len)?;
-        for item in items {
-            array.element(&item)?;
-        }
+        let mut array = self.serialize_seq(len)?;
+        items.try_for_each(|item| array.element(&item))?;
         array.finish()
     }
 }
-
-/// An array or a map under way.
-pub(super) struct Compound<'a> {
-    marshaller: &'a mut Marshaller,
-    /// The length that its head says.
-    declared: usize,
-    /// How many elements or entries were written.
-    written: usize,
-    /// What was written before, if the length was not known then: the head goes between the two.
-    outer: Option<Box<Writer>>,
-    head: fn(&mut Writer, usize) -> Result<(), Fault>,
-}
-
-impl Compound<'_> {
-    #[inline]
-    pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.written += 1;
-        value.serialize(&mut *self.marshaller)
-    }
-
-    #[inline]
-    pub(super) fn finish(self) -> Result<(), Fault> {
-        match self.outer {
-            Some(outer) => {
-                let inner = std::mem::replace(&mut self.marshaller.writer, *outer);
-                (self.head)(&mut self.marshaller.writer, self.written)?;
-                self.marshaller.writer.append(inner.as_slice());
-                Ok(())
-            }
-            None if self.written == self.declared => Ok(()),
-            // Whoever reads it would take what follows for part of it.
-            None => Err(Fault::new(format!(
-                "a collection was said to have {} elements and has {}",
-                self.declared, self.written
-            ))),
-        }
-    }
-}
-
-impl SerializeSeq for Compound<'_> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
-
-impl SerializeMap for Compound<'_> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
-        key.serialize(&mut *self.marshaller)
-    }
-
-    #[inline]
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
-
-/// A tuple or a struct under way.
-pub(super) struct Places<'a>(&'a mut Marshaller);
-
-macro_rules! elements {
-    ($($trait:ident::$method:ident)+) => {
-        $(
-            impl $trait for Places<'_> {
-                type Ok = ();
-                type Error = Fault;
-
-                #[inline]
-                fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-                    value.serialize(&mut *self.0)
-                }
-
-                #[inline]
-                fn end(self) -> Result<(), Fault> {
-                    Ok(())
-                }
-            }
-        )+
-    };
-}
-
-macro_rules! fields {
-    ($($trait:ident)+) => {
-        $(
-            impl $trait for Places<'_> {
-                type Ok = ();
-                type Error = Fault;
-
-                #[inline]
-                fn serialize_field<T: Serialize + ?Sized>(
-                    &mut self,
-                    name: &'static str,
-                    value: &T,
-                ) -> Result<(), Fault> {
-                    if self.0.shape == Shape::Named {
-                        self.0.writer.str(name)?;
-                    }
-                    value.serialize(&mut *self.0)
-                }
-
-                #[inline]
-                fn end(self) -> Result<(), Fault> {
-                    Ok(())
-                }
-            }
-        )+
-    };
-}
-
-elements!(SerializeTuple::serialize_element SerializeTupleStruct::serialize_field);
-elements!(SerializeTupleVariant::serialize_field);
-fields!(SerializeStruct SerializeStructVariant);

@@ -409,6 +409,38 @@ fn a_length_that_is_a_lie_is_refused() {
 
     let error = crate::marshal::Payload::marshal(&Lie, crate::marshal::Shape::Named).unwrap_err();
     assert!(error.message().ends_with("a collection was said to have 2 elements and has 1"), "{error}");
+
+    /// Says of so many bytes that they are three.
+    struct Three(std::vec::IntoIter<u8>);
+
+    impl Iterator for Three {
+        type Item = u8;
+
+        fn next(&mut self) -> Option<u8> {
+            self.0.next()
+        }
+
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (3, Some(3))
+        }
+    }
+
+    struct LieOfBytes(Vec<u8>);
+
+    impl Serialize for LieOfBytes {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let three = &mut Three(self.0.clone().into_iter());
+            serializer.collect_seq(three)
+        }
+    }
+
+    for len in [1, 2, 4, 200] {
+        let lie = LieOfBytes(vec![7; len]);
+        let error = crate::marshal::Payload::marshal(&lie, crate::marshal::Shape::Named).unwrap_err();
+        let said = format!("a collection was said to have 3 elements and has {len}");
+        assert!(error.message().ends_with(&said), "{error}");
+    }
+    assert_eq!(named(&LieOfBytes(vec![7; 3])).as_slice(), [0xc4, 3, 7, 7, 7]);
 }
 
 #[test]
