@@ -196,7 +196,8 @@ struct Raw {
 enum State {
     New,
     Entered { link: Arc<Link>, id: CallId },
-    Local(LocalCall),
+    /// Boxed, so that calls over a connection are not moved about at its size.
+    Local(Box<LocalCall>),
     Ended,
 }
 
@@ -244,7 +245,7 @@ impl Raw {
         let call = self.as_new()?;
         match &channel.0 {
             Way::InProcess(service) => {
-                self.state = State::Local(service.enter(&call).map_err(Outcome::from)?);
+                self.state = State::Local(Box::new(service.enter(&call).map_err(Outcome::from)?));
                 Ok(())
             }
             Way::Remote(client) => {

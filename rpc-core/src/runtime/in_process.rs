@@ -23,6 +23,7 @@ use crate::{Address, Executed};
 pub(crate) struct InProcess {
     registry: Registry,
     dispatcher: Mutex<Box<dyn Dispatcher>>,
+    peer: Peer,
 }
 
 impl InProcess {
@@ -30,7 +31,7 @@ impl InProcess {
         let mut registry = Registry::default();
         registry.add(service);
         let dispatcher = Mutex::new(registry.open(0));
-        InProcess { registry, dispatcher }
+        InProcess { registry, dispatcher, peer: Peer::new(Address::new("in-process:")) }
     }
 
     /// Starts a call, which then runs in whoever polls it.
@@ -44,7 +45,7 @@ impl InProcess {
         let origin = Origin {
             service: target.service_name,
             method: target.method.name,
-            peer: Peer::new(Address::new("in-process:")),
+            peer: self.peer.clone(),
             deadline: call.deadline,
             metadata: call.metadata.cloned().map(Box::new),
             no_cancel: target.method.no_cancel,
