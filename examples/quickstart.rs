@@ -78,7 +78,7 @@ impl Calculator for Exact {
         SystemTime::try_from(than)
             .ok()
             .and_then(|than| than.checked_add(Duration::from_secs(seconds.into())))
-            .and_then(|later| Timestamp::try_from(later).ok())
+            .map(Timestamp::from)
             .unwrap_or(than)
     }
 

@@ -38,7 +38,8 @@ const CORE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without I/O, clock or task.
-const PURE: &[&str] = &["error", "limits", "metadata", "marshal", "message", "frame", "pool", "service", "protocol"];
+const PURE: &[&str] =
+    &["error", "limits", "metadata", "marshal", "message", "frame", "pool", "service", "protocol"];
 
 /// In which module a name that stands at the crate's root lives.
 const ROOT: &[(&str, &str)] = &[

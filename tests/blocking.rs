@@ -245,7 +245,7 @@ fn connecting_outside_of_a_runtime_is_an_error_that_says_what_to_do() {
         let address = server.address.clone();
         let error = in_time(move || block_on(async { ProbeClient::connect(address).await }));
         assert_says(&error.expect_err("no runtime"), ".blocking()");
-        assert_says(&rpc::Channel::lazy(&server.address).expect_err("no runtime"), ".blocking()");
+        assert_says(&rpc::Channel::connect(&server.address).lazy().expect_err("no runtime"), ".blocking()");
     }
 }
 

@@ -8,24 +8,24 @@ mod old {
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct Item {
-        pub name: String,
-        pub price: u32,
+    pub(crate) struct Item {
+        pub(crate) name: String,
+        pub(crate) price: u32,
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub enum Status {
+    pub(crate) enum Status {
         Open,
         Shipped,
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    pub enum Refusal {
+    pub(crate) enum Refusal {
         SoldOut,
     }
 
     #[service]
-    pub trait Shop {
+    pub(crate) trait Shop {
         async fn order(&self, item: Item) -> u32;
         async fn find(&self, text: String) -> Vec<Item>;
         async fn status(&self, order: u32) -> Status;
@@ -42,16 +42,16 @@ mod new {
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct Item {
-        pub name: String,
+    pub(crate) struct Item {
+        pub(crate) name: String,
         /// A field that has been added.
         #[serde(default)]
-        pub colour: Option<String>,
-        pub price: u32,
+        pub(crate) colour: Option<String>,
+        pub(crate) price: u32,
     }
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub enum Status {
+    pub(crate) enum Status {
         Open,
         Shipped,
         /// A variant that has been added.
@@ -61,7 +61,7 @@ mod new {
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    pub enum Refusal {
+    pub(crate) enum Refusal {
         SoldOut,
         /// A variant that has been added.
         Limited {
@@ -70,7 +70,7 @@ mod new {
     }
 
     #[service]
-    pub trait Shop {
+    pub(crate) trait Shop {
         async fn order(&self, item: Item) -> u32;
         /// An argument that has been added.
         async fn find(&self, text: String, #[rpc(default)] limit: Option<u32>) -> Vec<Item>;

@@ -125,7 +125,7 @@ async fn case_09_no_common_version_is_a_typed_error_on_the_client_and_not_tried_
     assert_eq!((&mismatch.ours, &mismatch.theirs), (&(1..=1), &(7..=9)));
 
     // A channel that goes on trying by itself does not go on here.
-    let channel = Channel::lazy(&liar.url).expect("a channel");
+    let channel = Channel::connect(&liar.url).lazy().expect("a channel");
     let call =
         tokio::spawn(TargetClient::new(channel.clone()).add(1, 2).timeout(3_600 * SECOND).into_future());
     let mut raw = liar.accept().await;

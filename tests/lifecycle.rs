@@ -144,7 +144,7 @@ async fn a_call_that_waits_until_ready_waits_as_long_as_it_takes() {
 #[tokio::test(start_paused = true)]
 async fn a_lazy_channel_is_there_before_its_server() {
     let address = unused_memory();
-    let client = ProbeClient::new(Channel::lazy(&address).expect("a runtime"));
+    let client = ProbeClient::new(Channel::connect(&address).lazy().expect("a runtime"));
     assert_not_sent(&client.echo(1).await.expect_err("nobody is there"));
     let waiting = tokio::spawn(client.echo(2).wait_for_ready());
     tokio::task::yield_now().await;
@@ -320,7 +320,7 @@ async fn case_95_a_client_that_is_dropped_while_it_connects_closes_its_socket() 
     let connecting = tokio::spawn(ProbeClient::connect(&address).into_future());
     let (mut socket, _) = listener.accept().await.expect("it connects");
     connecting.abort();
-    let lazy = Channel::lazy(&address).expect("a runtime");
+    let lazy = Channel::connect(&address).lazy().expect("a runtime");
     let (mut another, _) = listener.accept().await.expect("it connects");
     drop(lazy);
     for socket in [&mut socket, &mut another] {

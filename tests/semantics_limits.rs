@@ -127,6 +127,43 @@ async fn one_way_calls_wait_when_the_other_side_does_not_read() {
 
 // ---- handlers that do not yield ----
 
+#[tokio::test]
+async fn one_way_calls_beyond_the_limit_wait_and_none_is_lost() {
+    let server = Server::new().limits(Limits::default().with_calls(4));
+    let mut scene = Scene::with_server(Way::Tcp, server).await;
+    let notes = async {
+        for number in 0..2_000 {
+            scene.client.note_slowly(number).await.expect("queued");
+        }
+    };
+    let open = async {
+        scene.events.next().await;
+        scene.handler.open_gate();
+    };
+    patiently("the queue", async { tokio::join!(notes, open) }).await;
+    scene.settle().await;
+    assert_eq!(scene.handler.executed(), 2_000);
+}
+
+#[tokio::test]
+async fn one_way_calls_take_no_place_from_a_client_that_keeps_to_the_limit() {
+    let server = Server::new().limits(Limits::default().with_calls(4));
+    let mut scene = Scene::with_server(Way::Tcp, server).await;
+    for number in 0..3 {
+        scene.client.note_slowly(number).await.expect("queued");
+        assert_eq!(scene.events.next().await, Event::Started(number));
+    }
+    let calls: Vec<_> = (10..14).map(|number| tokio::spawn(scene.client.wait(number))).collect();
+    let open = async {
+        scene.events.until(Event::Started(10)).await;
+        scene.handler.open_gate();
+    };
+    patiently("a start", open).await;
+    for (number, call) in (10..).zip(calls) {
+        assert_eq!(call.await.expect("no panic").expect("four may run"), number);
+    }
+}
+
 #[service]
 trait Busy {
     /// Keeps its thread until the test lets it go, if it is told to.

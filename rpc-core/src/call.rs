@@ -195,7 +195,10 @@ struct Raw {
 
 enum State {
     New,
-    Entered { link: Arc<Link>, id: CallId },
+    Entered {
+        link: Arc<Link>,
+        id: CallId,
+    },
     /// Boxed, so that calls over a connection are not moved about at its size.
     Local(Box<LocalCall>),
     Ended,

@@ -47,17 +47,6 @@ impl Channel {
         Connecting::new(to)
     }
 
-    /// A channel that connects in the background, and need not succeed for a start: calls decide for themselves how
-    /// long they wait. For a server that may come later than its clients.
-    ///
-    /// # Errors
-    /// [`Code::InvalidArgument`] if the address is not understood, [`Code::FailedPrecondition`] outside of a tokio
-    /// runtime.
-    pub fn lazy<Via>(to: impl Connect<Via>) -> Result<Channel, Error> {
-        let client = Client::start(to.into_connector()?, Limits::default(), Home::current()?, None);
-        Ok(Channel(Way::Remote(client)))
-    }
-
     /// A channel to a service in this process: marshalling as ever, but no socket and no task. The handler runs in
     /// whoever polls the call.
     pub fn in_process(service: impl Service) -> Channel {
@@ -138,6 +127,20 @@ impl<C: From<Channel>> Connecting<C> {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Connects in the background, and need not succeed for a start: calls decide for themselves how long they wait.
+    /// For a server that may come later than its clients.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`] if the address is not understood, [`Code::FailedPrecondition`] outside of a tokio
+    /// runtime.
+    pub fn lazy(self) -> Result<C, Error> {
+        let State::Ready(connector) = self.state else {
+            return Err(Error::not_executed(Code::FailedPrecondition, "this is being awaited already"));
+        };
+        let client = Client::start(connector?, self.limits, Home::current()?, None);
+        Ok(C::from(Channel(Way::Remote(client))))
     }
 
     /// Connects from a program, or a thread, without async. The connection lives on a thread of the library.

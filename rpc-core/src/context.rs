@@ -335,8 +335,9 @@ mod tests {
     #[tokio::test]
     async fn spawned_tasks_carry_it_and_see_the_cancellation() {
         let context = origin().context();
-        let task =
-            context.scope(async { Context::spawn(async { Context::current().cancelled().await }) }).await;
+        let mut spawned = None;
+        context.sync_scope(|| spawned = Some(Context::spawn(async { Context::current().cancelled().await })));
+        let task = spawned.expect("it was spawned");
         assert!(!context.is_cancelled());
         context.cancel();
         task.await.expect("the task saw the cancellation");

@@ -105,7 +105,8 @@ limits! {
     /// How many calls of the other side may run at once on a connection; 1,024.
     ///
     /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
-    /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed.
+    /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. One-way
+    /// calls, which nobody could tell so, count apart: while as many of them run, no more is read.
     calls, with_calls: usize, 1..=usize::MAX;
     /// How many connections a server holds at once; 10,000. One more is closed at once.
     connections, with_connections: usize, 1..=usize::MAX;

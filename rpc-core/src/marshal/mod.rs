@@ -62,6 +62,12 @@ pub enum Shape {
 /// What a service trait's type parameters must be: values that can be sent, received and kept by either side.
 ///
 /// Implemented for every such type; there is nothing to implement by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel in a call",
+    label = "not a value that can be sent and received",
+    note = "add `#[derive(Serialize, Deserialize)]` to the type, both from serde",
+    note = "it must own what it holds (no references) and be `Send + Sync`, because either side may keep it"
+)]
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}

@@ -17,4 +17,4 @@ pub(crate) use connection::{
     Admitted, Connection, Effects, Entry, Handled, NewCall, Next, Violation, push_reply,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
-pub(crate) use served::CallKey;
+pub(crate) use served::{CallKey, Counts};

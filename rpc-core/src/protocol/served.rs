@@ -27,12 +27,36 @@ impl CallKey {
 #[derive(Debug)]
 pub(crate) struct Served<H> {
     /// All admitted calls, also those that are about to run and have not been kept.
-    admitted: usize,
+    admitted: Counts,
     kept: HashMap<CallKey, Kept<H>>,
+    /// How many one-way calls there have been.
     oneways: u64,
     last_id: u64,
     /// No deadline of a kept call is earlier than this.
     earliest: Option<Instant>,
+}
+
+/// How many calls there are: one-way ones apart, since their caller cannot wait for a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) calls: usize,
+    pub(crate) oneways: usize,
+}
+
+impl Counts {
+    /// One call.
+    pub(crate) fn of(key: CallKey) -> Self {
+        let mut counts = Counts::default();
+        *counts.count(key) = 1;
+        counts
+    }
+
+    pub(crate) fn count(&mut self, key: CallKey) -> &mut usize {
+        match key {
+            CallKey::Call(_) => &mut self.calls,
+            CallKey::OneWay(_) => &mut self.oneways,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -46,13 +70,13 @@ struct Kept<H> {
 
 impl<H> Default for Served<H> {
     fn default() -> Self {
-        Served { admitted: 0, kept: HashMap::new(), oneways: 0, last_id: 0, earliest: None }
+        Served { admitted: Counts::default(), kept: HashMap::new(), oneways: 0, last_id: 0, earliest: None }
     }
 }
 
 impl<H> Served<H> {
     /// How many calls are admitted and have not ended, cancelled ones that still run included.
-    pub(crate) fn admitted(&self) -> usize {
+    pub(crate) fn admitted(&self) -> Counts {
         self.admitted
     }
 
@@ -71,8 +95,7 @@ impl<H> Served<H> {
     }
 
     pub(crate) fn admit(&mut self, id: Option<u64>) -> CallKey {
-        self.admitted += 1;
-        match id {
+        let key = match id {
             Some(id) => {
                 self.last_id = self.last_id.max(id);
                 CallKey::Call(id)
@@ -81,7 +104,9 @@ impl<H> Served<H> {
                 self.oneways += 1;
                 CallKey::OneWay(self.oneways)
             }
-        }
+        };
+        *self.admitted.count(key) += 1;
+        key
     }
 
     /// Keeps an admitted call that goes on.
@@ -102,15 +127,16 @@ impl<H> Served<H> {
     }
 
     /// Counts out calls that ended the moment they were started.
-    pub(crate) fn ended_at_once(&mut self, count: usize) {
-        self.admitted -= count;
+    pub(crate) fn ended_at_once(&mut self, ended: Counts) {
+        self.admitted.calls -= ended.calls;
+        self.admitted.oneways -= ended.oneways;
     }
 
     /// Forgets a kept call that has ended, and says whether its caller still waits for the reply.
     pub(crate) fn ended(&mut self, key: CallKey) -> bool {
         match self.kept.remove(&key) {
             Some(kept) => {
-                self.admitted -= 1;
+                *self.admitted.count(key) -= 1;
                 !kept.silent
             }
             None => false,

@@ -23,7 +23,7 @@ use crate::limits::CLOSE_TIMEOUT;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason};
 use crate::pool::{self, LARGE_BYTES};
-use crate::protocol::{Admitted, CallKey, Handled, Violation, push_reply};
+use crate::protocol::{Admitted, CallKey, Counts, Handled, Violation, push_reply};
 use crate::service::{Request, unimplemented};
 use crate::transport::{RecvHalf, SendHalf};
 use crate::{Code, Error};
@@ -116,7 +116,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether so much of what the other side asked for waits for it to be read that its requests wait too.
+    /// Whether so much of what the other side asked for waits for it to be read, or so many of its one-way calls
+    /// run, that its requests wait too.
     fn is_backed_up(&self) -> bool {
         let mut shared = self.link.lock();
         let waiting = if self.link.registry.is_empty() {
@@ -125,7 +126,8 @@ impl Driver {
         } else {
             shared.connection.output_bytes() + shared.writer.as_ref().map_or(0, Writer::unwritten)
         };
-        shared.reading_waits = waiting > self.link.limits.send_queue_bytes();
+        shared.reading_waits =
+            waiting > self.link.limits.send_queue_bytes() || shared.connection.is_full_of_oneways();
         if shared.reading_waits {
             shared.connection.not_reading(now());
         }
@@ -261,7 +263,7 @@ impl Driver {
             for id in effects.cancelled.drain(..) {
                 if let Some(at) = incoming.iter().position(|call| call.admitted.key == CallKey::Call(id)) {
                     incoming.remove(at);
-                    connection.ended_unstarted();
+                    connection.ended_unstarted(CallKey::Call(id));
                 }
             }
         }
@@ -278,7 +280,7 @@ impl Driver {
             return Ok(());
         }
         let limit = self.link.lock().connection.peer_frame_bytes();
-        let mut at_once = 0;
+        let mut at_once = Counts::default();
         let mut kept = false;
         let mut result = Ok(());
         for call in incoming.drain(..) {
@@ -287,8 +289,9 @@ impl Driver {
                 result = Err(Violation::new(Reason::Protocol, "a call id that is in use"));
                 break;
             }
+            let key = call.admitted.key;
             match self.run(source, call, scratch, limit) {
-                Ran::AtOnce => at_once += 1,
+                Ran::AtOnce => *at_once.count(key) += 1,
                 Ran::Kept => kept = true,
             }
         }

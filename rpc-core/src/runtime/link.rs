@@ -125,7 +125,8 @@ impl Link {
         let mut shared = self.lock();
         shared.connection.ended(key, reply);
         let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
-        self.write_or_kick(shared, false, finished);
+        let wanted = finished || shared.reading_waits;
+        self.write_or_kick(shared, false, wanted);
     }
 
     /// Takes no more calls from the other side and ends when those that run have ended.

@@ -44,6 +44,10 @@ impl Server {
 
     /// Adds a service. Two of one name are an error at [`bind`](Self::bind).
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it adds a service, and nobody will write `server + service`"
+    )]
     pub fn add(mut self, service: impl Service) -> Self {
         self.registry.add(service);
         self

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::calls::{Outcome, Stage};
+use super::super::served::Counts;
 use super::{Connection, Effects, Phase, Violation};
 use crate::limits::DRAIN_NOTICE;
 use crate::message::Reason;
@@ -37,7 +38,7 @@ impl<W, H> Connection<W, H> {
 
     /// Whether there is nothing left to do but to write what waits and close.
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
-        let quiet = self.calls.occupied() == 0 && self.served.admitted() == 0;
+        let quiet = self.calls.occupied() == 0 && self.served.admitted() == Counts::default();
         let noticed = |since: Instant| self.peer_leaving || self.retired || now >= since + DRAIN_NOTICE;
         quiet && (self.peer_leaving || self.retired || self.draining.is_some_and(noticed))
     }

@@ -72,7 +72,8 @@ impl<W, H> Connection<W, H> {
         if self.draining.is_some_and(noticed) {
             return refuse(Code::Unavailable, "the server shuts down".to_owned());
         }
-        if self.served.admitted() >= self.limits.calls() {
+        // A one-way call cannot be told that it is refused: beyond the limit no more is read instead.
+        if head.id.is_some() && self.served.admitted().calls >= self.limits.calls() {
             let limit = self.limits.calls();
             return refuse(
                 Code::ResourceExhausted,

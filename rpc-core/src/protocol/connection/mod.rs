@@ -254,7 +254,7 @@ impl<W, H> Connection<W, H> {
     /// How many calls of the other side count as running.
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {
-        self.served.admitted()
+        self.served.admitted().calls
     }
 
     #[cfg(test)]

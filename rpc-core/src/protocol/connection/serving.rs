@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::outbox::Outbox;
-use super::super::served::CallKey;
+use super::super::served::{CallKey, Counts};
 use super::{Connection, HEAD_BYTES};
 use crate::marshal::Payload;
 use crate::message::{encode_error, encode_value};
@@ -27,16 +27,16 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Takes the replies of calls that ended the moment they were started.
-    pub(crate) fn ended_at_once(&mut self, count: usize, replies: &mut Outbox) {
-        self.served.ended_at_once(count);
+    pub(crate) fn ended_at_once(&mut self, ended: Counts, replies: &mut Outbox) {
+        self.served.ended_at_once(ended);
         self.queued += replies.len() as u64;
         self.outbox.append(replies);
     }
 
     /// An admitted call was cancelled before it was started: its cancel was not for nothing.
-    pub(crate) fn ended_unstarted(&mut self) {
+    pub(crate) fn ended_unstarted(&mut self, key: CallKey) {
         self.ignored -= 1;
-        self.served.ended_at_once(1);
+        self.served.ended_at_once(Counts::of(key));
     }
 
     /// A kept call has ended; its reply is sent if its caller still waits.
@@ -55,6 +55,11 @@ impl<W, H> Connection<W, H> {
         }
     }
 
+    /// Whether so many one-way calls run that no more should be read.
+    pub(crate) fn is_full_of_oneways(&self) -> bool {
+        self.served.admitted().oneways >= self.limits.calls()
+    }
+
     /// How large a message the other side takes.
     pub(crate) fn peer_frame_bytes(&self) -> usize {
         self.peer_frame_bytes
@@ -62,7 +67,7 @@ impl<W, H> Connection<W, H> {
 
     /// Refuses an admitted call.
     pub(crate) fn refuse(&mut self, key: CallKey, error: Error) {
-        self.served.ended_at_once(1);
+        self.served.ended_at_once(Counts::of(key));
         if let Some(id) = key.reply_id() {
             self.push_failure(id, None, &Failure::Rpc(error));
         }
