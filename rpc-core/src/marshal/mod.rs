@@ -65,7 +65,7 @@ pub enum Shape {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel in a call",
     label = "not a value that can be sent and received",
-    note = "add `#[derive(Serialize, Deserialize)]` to the type, both from serde",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to its definition",
     note = "it must own what it holds (no references) and be `Send + Sync`, because either side may keep it"
 )]
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
