@@ -25,6 +25,8 @@ pub struct Limits {
     stall_timeout: Duration,
     send_queue_bytes: usize,
     metadata_bytes: usize,
+    unmarshal_depth: u32,
+    unmarshal_budget: usize,
     max_deadline: Duration,
     drain_timeout: Duration,
     keepalive_interval: Duration,
@@ -63,6 +65,8 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(30),
             send_queue_bytes: 1024 * 1024,
             metadata_bytes: 8 * 1024,
+            unmarshal_depth: 64,
+            unmarshal_budget: 16 * 1024 * 1024,
             max_deadline: Duration::from_secs(24 * 60 * 60),
             drain_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
@@ -124,6 +128,17 @@ limits! {
     send_queue_bytes, with_send_queue_bytes: usize, 1..=usize::MAX;
     /// How large a call's or reply's metadata may be, names and values together, in bytes; 8 KiB.
     metadata_bytes, with_metadata_bytes: usize, 0..=usize::MAX;
+    /// How deep the values of a message may nest; 64.
+    ///
+    /// Every array, map, enum, option and newtype is a level. A deeper argument is refused with
+    /// [`Code::InvalidArgument`](crate::Code::InvalidArgument), not executed, and a deeper reply fails its call
+    /// with [`Code::Internal`](crate::Code::Internal). Each level takes stack from whatever thread unmarshals, and
+    /// a stack that overflows ends the process; so 1,024 is the most, which simple types take on 2 MiB of stack.
+    unmarshal_depth, with_unmarshal_depth: u32, 1..=1_024;
+    /// How much memory the values of a message may take beyond the message's own size, in bytes; 16 MiB.
+    ///
+    /// Counted by the size of what is built. What would take more is refused as what is too deep is.
+    unmarshal_budget, with_unmarshal_budget: usize, 0..=usize::MAX;
     /// The longest deadline that is taken from the other side; 24 h. A longer one counts as this.
     max_deadline, with_max_deadline: Duration, Duration::ZERO..=FOREVER;
     /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped.

@@ -79,6 +79,7 @@ impl Method {
 pub struct Request {
     method: &'static Method,
     params: Payload,
+    guard: Guard,
 }
 
 /// What a dispatcher gives back: the marshalled value, or why there is none.
@@ -100,8 +101,8 @@ impl From<Error> for Failure {
 }
 
 impl Request {
-    pub(crate) fn new(method: &'static Method, params: Payload) -> Self {
-        Request { method, params }
+    pub(crate) fn new(method: &'static Method, params: Payload, guard: Guard) -> Self {
+        Request { method, params, guard }
     }
 
     /// The method's name within the service, whatever alias it was called by.
@@ -114,7 +115,7 @@ impl Request {
     /// # Errors
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        Ok(Arguments::new(self.params.as_slice(), self.method.arguments, Guard::default())?)
+        Ok(Arguments::new(self.params.as_slice(), self.method.arguments, self.guard)?)
     }
 
     /// The reply of a method that returns a plain value.
@@ -169,7 +170,7 @@ pub trait MethodError: Sized + Send + 'static {
     fn into_failure(self, shape: Shape) -> Failure;
 
     #[doc(hidden)]
-    fn from_app(value: &[u8]) -> Self::CallError;
+    fn from_app(value: &[u8], guard: Guard) -> Self::CallError;
 }
 
 impl<E: Serialize + DeserializeOwned + Send + 'static> MethodError for E {
@@ -184,8 +185,8 @@ impl<E: Serialize + DeserializeOwned + Send + 'static> MethodError for E {
         }
     }
 
-    fn from_app(value: &[u8]) -> CallError<E> {
-        match unmarshal_reply(value, "the method's error") {
+    fn from_app(value: &[u8], guard: Guard) -> CallError<E> {
+        match unmarshal_reply(value, "the method's error", guard) {
             Ok(error) => CallError::App(error),
             Err(error) => CallError::Rpc(error),
         }
@@ -199,7 +200,7 @@ impl MethodError for Error {
         Failure::Rpc(self)
     }
 
-    fn from_app(_value: &[u8]) -> Error {
+    fn from_app(_value: &[u8], _guard: Guard) -> Error {
         Error::new(
             Code::Internal,
             "the server answered with an error of its own, which this method does not have",
@@ -208,8 +209,12 @@ impl MethodError for Error {
 }
 
 /// Unmarshals what the server answered; whatever is wrong with it, the procedure ran.
-pub(crate) fn unmarshal_reply<'a, T: Deserialize<'a>>(value: &'a [u8], what: &str) -> Result<T, Error> {
-    marshal::unmarshal(value).map_err(|fault| {
+pub(crate) fn unmarshal_reply<'a, T: Deserialize<'a>>(
+    value: &'a [u8],
+    what: &str,
+    guard: Guard,
+) -> Result<T, Error> {
+    marshal::unmarshal_within(value, guard).map_err(|fault| {
         let message = format!("{what} cannot be unmarshalled: {fault}");
         Error::new(Code::Internal, message).with_executed(Executed::Yes)
     })

@@ -1,5 +1,7 @@
 //! What unmarshalling may cost: the limits, not their enforcement, which is the reader's.
 
+use crate::Limits;
+
 /// Bounds what a peer's bytes may make this process do: how deep they nest, how much memory they fill.
 ///
 /// A check of lengths is not enough. A megabyte of empty maps is well-formed, and becomes hundreds of megabytes
@@ -10,15 +12,22 @@
 /// counted as they are kept, at 32 bytes each; what serde then builds from them is out of sight here. An untagged
 /// enum with a variant that is just itself (`Option<Box<Self>>`) recurses there for ever, in every format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Guard {
+pub struct Guard {
     depth: u32,
     budget: usize,
 }
 
 impl Default for Guard {
-    /// 64 levels, and 16 MiB above the message's own size.
+    /// That of the default limits: 64 levels, and 16 MiB above the message's own size.
     fn default() -> Self {
-        Guard { depth: 64, budget: 16 * 1024 * 1024 }
+        Guard::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for Guard {
+    #[inline]
+    fn from(limits: &Limits) -> Self {
+        Guard { depth: limits.unmarshal_depth(), budget: limits.unmarshal_budget() }
     }
 }
 

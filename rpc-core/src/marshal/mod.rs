@@ -40,7 +40,7 @@ pub(crate) use self::fault::Fault;
 pub(crate) use self::guard::Guard;
 pub use self::payload::Payload;
 pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
-pub(crate) use self::unmarshal::unmarshal;
+pub(crate) use self::unmarshal::{unmarshal, unmarshal_within};
 
 /// The name of newtypes that stand for an extension: a pair of its type and its bytes.
 const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;

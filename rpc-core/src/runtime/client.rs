@@ -20,6 +20,7 @@ use super::link::{Link, LinkEffects};
 use super::timer::Timer;
 use crate::context::Peer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
+use crate::marshal::Guard;
 use crate::transport::Connector;
 use crate::{Code, Error};
 
@@ -64,6 +65,11 @@ impl Client {
 
     pub(crate) fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// What unmarshalling a reply may cost.
+    pub(crate) fn guard(&self) -> Guard {
+        Guard::from(&self.limits)
     }
 
     /// The link for new calls.

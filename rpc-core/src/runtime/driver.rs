@@ -20,7 +20,7 @@ use super::timer::Timer;
 use crate::context::{Ambient, Origin, Peer};
 use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::CLOSE_TIMEOUT;
-use crate::marshal::Payload;
+use crate::marshal::{Guard, Payload};
 use crate::message::{Hello, Reason};
 use crate::pool::{self, LARGE_BYTES};
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Violation, push_reply};
@@ -304,7 +304,8 @@ impl Driver {
         let Incoming { admitted: Admitted { key, deadline, metadata }, target: id, params } = call;
         let target = self.link.registry.target(id);
         let method = target.method;
-        let request = Request::new(method, source.payload(&source.bytes()[params]));
+        let params = source.payload(&source.bytes()[params]);
+        let request = Request::new(method, params, Guard::from(&self.link.limits));
         let origin = Origin {
             service: target.service_name,
             method: method.name,

@@ -14,7 +14,7 @@ use super::blocking::Home;
 use super::clock::now;
 use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
 use crate::context::{Ambient, Origin, Peer};
-use crate::marshal::Payload;
+use crate::marshal::{Guard, Payload};
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
 use crate::service::{Failure, Request, Service, unimplemented};
 use crate::{Address, Executed};
@@ -50,7 +50,7 @@ impl InProcess {
             metadata: call.metadata.cloned().map(Box::new),
             no_cancel: target.method.no_cancel,
         };
-        let request = Request::new(target.method, call.payload.clone());
+        let request = Request::new(target.method, call.payload.clone(), Guard::default());
         let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
         Ok(LocalCall {
             future: Some(future),
