@@ -11,7 +11,7 @@ const CORE: &[(&str, &[&str])] = &[
     ("metadata", &[]),
     ("pool", &[]),
     ("transport", &["error"]),
-    ("marshal", &["error", "pool"]),
+    ("marshal", &["error", "limits", "pool"]),
     ("message", &["error", "limits", "metadata"]),
     ("frame", &[]),
     ("service", &["error", "marshal"]),
