@@ -204,6 +204,13 @@ enum State {
     Ended,
 }
 
+/// What comes after a step of a call.
+enum Step {
+    Again,
+    Wait,
+    End(Outcome),
+}
+
 impl Raw {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = match self.poll_call(cx) {
@@ -226,31 +233,38 @@ impl Raw {
             let step = match &mut self.state {
                 State::New => self.enter(cx),
                 State::Entered { link, id } => match link.poll_call(*id, cx.waker()) {
-                    Next::Pending => return Poll::Pending,
+                    Next::Pending => Step::Wait,
                     Next::Granted => self.resume(cx),
                     Next::Done(Outcome { result: Err(CallFailure::Moved), .. }) => self.move_on(),
-                    Next::Done(outcome) => return Poll::Ready(outcome),
+                    Next::Done(outcome) => Step::End(outcome),
                 },
                 State::Local(call) => return call.poll(cx),
                 State::Ended => {
-                    Err(Error::new(Code::Internal, "a call was polled after it had ended").into())
+                    Step::End(Error::new(Code::Internal, "a call was polled after it had ended").into())
                 }
             };
-            if let Err(outcome) = step {
-                return Poll::Ready(outcome);
+            match step {
+                Step::Again => {}
+                Step::Wait => return Poll::Pending,
+                Step::End(outcome) => return Poll::Ready(outcome),
             }
         }
     }
 
-    /// Enters the call where its channel leads; an outcome is its end.
-    fn enter(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
-        let channel = self.channel.clone();
-        let call = self.as_new()?;
-        match &channel.0 {
-            Way::InProcess(service) => {
-                self.state = State::Local(Box::new(service.enter(&call).map_err(Outcome::from)?));
-                Ok(())
-            }
+    /// Enters the call where its channel leads.
+    fn enter(&mut self, cx: &mut Context<'_>) -> Step {
+        let call = match self.as_new() {
+            Ok(call) => call,
+            Err(error) => return Step::End(error.into()),
+        };
+        match &self.channel.0 {
+            Way::InProcess(service) => match service.enter(&call) {
+                Ok(call) => {
+                    self.state = State::Local(Box::new(call));
+                    Step::Again
+                }
+                Err(failure) => Step::End(failure.into()),
+            },
             Way::Remote(client) => {
                 let link = client.link();
                 let entry = link.enter(None, &call, cx.waker());
@@ -260,43 +274,50 @@ impl Raw {
     }
 
     /// Sends the call, which has been granted its place.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Step {
         let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) else {
             unreachable!("only an entered call is granted a place")
         };
-        let entry = link.enter(Some(id), &self.as_new()?, cx.waker());
+        let entry = match self.as_new() {
+            Ok(call) => link.enter(Some(id), &call, cx.waker()),
+            Err(_) => unreachable!("a call without a payload was never entered"),
+        };
         self.entered(link, entry)
     }
 
-    fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Result<(), Outcome> {
+    fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Step {
         match entry {
             Entry::Entered(id) => {
+                // Who waits is known where it was entered, so there is nothing to look after yet.
                 self.state = State::Entered { link, id };
-                Ok(())
+                Step::Wait
             }
-            Entry::Queued => Err(Payload::from_slice(&[NIL]).into()),
+            Entry::Queued => Step::End(Payload::from_slice(&[NIL]).into()),
             Entry::Ended(CallFailure::Moved) => self.successor(&link),
-            Entry::Ended(failure) => Err(failure.into()),
+            Entry::Ended(failure) => Step::End(failure.into()),
         }
     }
 
     /// Goes to another connection, since this one never took the call.
-    fn move_on(&mut self) -> Result<(), Outcome> {
+    fn move_on(&mut self) -> Step {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Entered { link, .. } => self.successor(&link),
             _ => unreachable!("only an entered call moves on"),
         }
     }
 
-    fn successor(&mut self, of: &Arc<Link>) -> Result<(), Outcome> {
+    fn successor(&mut self, of: &Arc<Link>) -> Step {
         self.state = State::New;
         match &self.channel.0 {
-            Way::Remote(client) => client.successor(of).map(drop).map_err(Outcome::from),
-            Way::InProcess(_) => Ok(()),
+            Way::Remote(client) => match client.successor(of) {
+                Ok(_) => Step::Again,
+                Err(error) => Step::End(error.into()),
+            },
+            Way::InProcess(_) => Step::Again,
         }
     }
 
-    fn as_new(&self) -> Result<NewCall<'_>, Outcome> {
+    fn as_new(&self) -> Result<NewCall<'_>, Error> {
         Ok(NewCall {
             method: self.method,
             payload: self.payload.as_ref().map_err(|error| error.clone())?,
