@@ -14,7 +14,7 @@ use crate::channel::{Channel, Way};
 use crate::context::inherited;
 use crate::marshal::{Guard, Payload};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
-use crate::runtime::{Link, LocalCall, block_on, now};
+use crate::runtime::{Home, Link, LocalCall, block_on, now};
 use crate::service::{MethodError, unmarshal_reply};
 use crate::{Code, Error, Executed, Metadata};
 
@@ -118,11 +118,7 @@ impl<T: DeserializeOwned, E: MethodError> Call<T, E> {
     /// As awaiting the call; and [`Code::FailedPrecondition`] inside an async task, or if the client was opened on a
     /// current-thread runtime: there waiting could stop what is waited for.
     pub fn blocking(self) -> Result<T, E::CallError> {
-        let home = match &self.raw.channel.0 {
-            Way::Remote(client) => Some(client.home().clone()),
-            Way::InProcess(_) => None,
-        };
-        block_on(home.as_ref(), self)?
+        block_on(self.raw.home().as_ref(), self)?
     }
 }
 
@@ -151,11 +147,7 @@ impl<T: DeserializeOwned, E: MethodError> WithMetadata<T, E> {
     /// # Errors
     /// As [`Call::blocking`].
     pub fn blocking(self) -> Result<(T, Metadata), E::CallError> {
-        let home = match &self.0.raw.channel.0 {
-            Way::Remote(client) => Some(client.home().clone()),
-            Way::InProcess(_) => None,
-        };
-        block_on(home.as_ref(), self)?
+        block_on(self.0.raw.home().as_ref(), self)?
     }
 }
 
@@ -212,6 +204,14 @@ enum Step {
 }
 
 impl Raw {
+    /// Where its connection lives.
+    fn home(&self) -> Option<Home> {
+        match &self.channel.0 {
+            Way::Remote(client) => Some(client.home().clone()),
+            Way::InProcess(_) => None,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = match self.poll_call(cx) {
             Poll::Pending if self.is_cancelled(cx) => {

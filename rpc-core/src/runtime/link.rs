@@ -87,11 +87,12 @@ impl Link {
     pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, waker: &Waker) -> Entry {
         // The clock is asked only by a call that has a deadline to be compared with it.
         let now = call.deadline.map_or(self.begun, |_| now());
+        let waker = waker.clone();
         let mut shared = self.lock();
         let connection = &mut shared.connection;
         let entry = match granted {
-            None => connection.enter(call, now, || waker.clone()),
-            Some(id) => connection.resume(id, call, now, || waker.clone()),
+            None => connection.enter(call, now, || waker),
+            Some(id) => connection.resume(id, call, now, || waker),
         };
         if matches!(entry, Entry::Entered(_) | Entry::Queued) {
             let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
