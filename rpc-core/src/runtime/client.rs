@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::blocking::Home;
@@ -29,12 +30,15 @@ pub(crate) struct Client {
     connector: Arc<dyn Connector>,
     limits: Limits,
     home: Home,
-    current: Mutex<Current>,
+    /// The link for new calls: looked up by each of them, and so without a lock that they would share.
+    link: ArcSwap<Link>,
+    history: Mutex<History>,
 }
 
-struct Current {
-    link: Arc<Link>,
-    /// When its connection was opened.
+/// What decides on the next link.
+#[derive(Default)]
+struct History {
+    /// When the current link's connection was opened.
     opened: Option<Instant>,
     /// How many connections in a row were lost as soon as they were open.
     brief: u32,
@@ -57,8 +61,8 @@ impl Client {
         first: Option<First>,
     ) -> Arc<Self> {
         let link = Link::new(limits.clone(), Arc::default());
-        let current = Mutex::new(Current { link: link.clone(), opened: None, brief: 0, dead: None });
-        let client = Arc::new(Client { connector, limits, home, current });
+        let current = ArcSwap::new(link.clone());
+        let client = Arc::new(Client { connector, limits, home, link: current, history: Mutex::default() });
         client.spawn(link, first, false);
         client
     }
@@ -74,7 +78,7 @@ impl Client {
 
     /// The link for new calls.
     pub(crate) fn link(&self) -> Arc<Link> {
-        self.lock().link.clone()
+        self.link.load_full()
     }
 
     /// The link for a call that another one does not take.
@@ -82,29 +86,29 @@ impl Client {
     /// # Errors
     /// There is none and will be none.
     pub(crate) fn successor(self: &Arc<Self>, of: &Arc<Link>) -> Result<Arc<Link>, Error> {
-        let mut current = self.lock();
-        if let Some(error) = &current.dead {
+        let mut history = self.lock();
+        if let Some(error) = &history.dead {
             return Err(error.clone());
         }
-        if Arc::ptr_eq(&current.link, of) {
+        // Links are replaced under this lock alone, so each has one successor.
+        if Arc::ptr_eq(&self.link.load(), of) {
             let link = Link::new(self.limits.clone(), Arc::default());
-            current.link = link.clone();
+            self.link.store(link.clone());
             // A server that ends connections as soon as they are open is not to be besieged.
-            let brief = current.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
-            current.brief = if brief { current.brief + 1 } else { 0 };
-            if current.brief >= BRIEF_IN_A_ROW {
+            let brief = history.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
+            history.brief = if brief { history.brief + 1 } else { 0 };
+            if history.brief >= BRIEF_IN_A_ROW {
                 // Calls that would not wait for the next attempt do not wait for the next such connection either.
                 let message =
                     format!("{} ends connections as soon as they are open", self.connector.address());
                 let error = Error::not_executed(Code::Unavailable, message);
                 link.lock().connection.attempt_failed(&error, &mut LinkEffects::default());
             }
-            drop(current);
+            drop(history);
             // Not under the lock: a runtime that shuts down drops the task here and now.
             self.spawn(link, None, brief);
-            current = self.lock();
         }
-        Ok(current.link.clone())
+        Ok(self.link())
     }
 
     fn spawn(self: &Arc<Self>, link: Arc<Link>, first: Option<First>, pause: bool) {
@@ -117,14 +121,14 @@ impl Client {
         self.lock().dead.get_or_insert_with(|| error.clone());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.lock().link.retire();
+        self.link.load().retire();
     }
 }
 
