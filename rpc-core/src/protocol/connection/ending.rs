@@ -16,9 +16,15 @@ impl<W, H> Connection<W, H> {
             self.draining = Some(now);
             self.notice = Some(now + DRAIN_NOTICE);
             if self.is_open() {
-                self.push_goaway(Reason::Drain, "the server shuts down");
+                self.push_drain();
             }
         }
+    }
+
+    /// Says that this side goes, and why.
+    pub(super) fn push_drain(&mut self) {
+        let message = if self.retired { "the client needs no more calls" } else { "the server shuts down" };
+        self.push_goaway(Reason::Drain, message);
     }
 
     /// Nobody on this side will enter a call any more.

@@ -178,7 +178,7 @@ impl<W, H> Connection<W, H> {
         self.alive.heard = now;
         self.phase = Phase::Open;
         if self.draining.is_some() {
-            self.push_goaway(Reason::Drain, "the server shuts down");
+            self.push_drain();
         }
         self.grant(effects);
     }
