@@ -425,9 +425,8 @@ impl Driver {
 
     fn start_closing(&mut self, violation: &Violation) {
         let mut effects = LinkEffects::default();
-        self.link.lock().connection.violated(violation, &mut effects);
+        let error = self.link.lock().connection.violated(violation, &mut effects);
         effects.run();
-        let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
         tracing::debug!(peer = ?self.peer, "{error}");
         self.close_with(error);
     }

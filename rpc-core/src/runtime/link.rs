@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) task: Option<Waker>,
     /// When it will wake by itself at the latest.
     pub(crate) armed: Option<Instant>,
-    /// Nothing is read until enough has been written.
+    /// Nothing is read until enough has been written, or enough one-way calls have ended.
     pub(crate) reading_waits: bool,
     /// The connection's task has gone: nobody writes any more.
     over: bool,

@@ -62,11 +62,12 @@ impl<W, H> Connection<W, H> {
         self.end_calls(Error::new(Code::Unavailable, "the other side closed the connection"), effects);
     }
 
-    /// The other side broke the protocol: it is told why, and every call ends.
-    pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<W, H>) {
+    /// The other side broke the protocol: it is told why, and every call ends with the error that this gives.
+    pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<W, H>) -> Error {
         self.push_goaway(violation.reason, &violation.message);
         let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
-        self.close(error, effects);
+        self.close(error.clone(), effects);
+        error
     }
 
     /// An attempt to connect has failed: calls that would not wait for the next one end with its error.
