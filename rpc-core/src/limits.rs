@@ -18,7 +18,11 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Limits {
     frame_bytes: usize,
+    message_bytes: usize,
     calls: usize,
+    streams: usize,
+    stream_bytes: usize,
+    max_stream_bytes: usize,
     connections: usize,
     half_open: usize,
     hello_timeout: Duration,
@@ -58,7 +62,11 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             frame_bytes: 4 * 1024 * 1024,
+            message_bytes: 64 * 1024 * 1024,
             calls: 1_024,
+            streams: 1_024,
+            stream_bytes: 64 * 1024,
+            max_stream_bytes: 4 * 1024 * 1024,
             connections: 10_000,
             half_open: 1_024,
             hello_timeout: Duration::from_secs(5),
@@ -103,15 +111,36 @@ macro_rules! limits {
 limits! {
     /// The largest frame that is taken, in bytes without its length; 4 MiB.
     ///
-    /// Told to the other side. At least 1 KiB. A larger frame ends the connection before its body is read, and
-    /// a sender refuses the call instead, naming both sizes.
+    /// Told to the other side. At least 1 KiB. A larger frame ends the connection before its body is read; a
+    /// larger message comes in fragments, each a frame.
     frame_bytes, with_frame_bytes: usize, MIN_FRAME_BYTES..=u32::MAX as usize;
+    /// The largest message that is taken, in bytes, whether in one frame or in fragments; 64 MiB.
+    ///
+    /// Told to the other side. At least 1 KiB. A sender refuses the call instead of sending a larger one, naming
+    /// both sizes. All messages together that have begun to come in fragments and are not complete take no more
+    /// either, on a connection.
+    message_bytes, with_message_bytes: usize, MIN_FRAME_BYTES..=u32::MAX as usize;
     /// How many calls of the other side may run at once on a connection; 1,024.
     ///
     /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
     /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. One-way
     /// calls, which nobody could tell so, count apart: while as many of them run, no more is read.
     calls, with_calls: usize, 1..=usize::MAX;
+    /// How many calls of the other side with streams may be open at once on a connection; 1,024.
+    ///
+    /// Told to the other side, which waits for a place. They count until their last stream has ended, and not
+    /// among [`calls`](Self::calls).
+    streams, with_streams: usize, 1..=u32::MAX as usize;
+    /// How much of a stream may have come without being consumed, in bytes of marshalled items; 64 KiB.
+    ///
+    /// Told to the other side: its credit for each stream. One message of items may lie beyond it, so that an item
+    /// of any size can be sent. It grows for a stream whose consumer keeps up and whose producer could send more,
+    /// up to [`max_stream_bytes`](Self::max_stream_bytes).
+    stream_bytes, with_stream_bytes: usize, 1..=u32::MAX as usize;
+    /// How far [`stream_bytes`](Self::stream_bytes) may grow for one stream; 4 MiB.
+    ///
+    /// All streams of a connection together grow by 16 MiB at most.
+    max_stream_bytes, with_max_stream_bytes: usize, 1..=u32::MAX as usize;
     /// How many connections a server holds at once; 10,000. One more is closed at once.
     connections, with_connections: usize, 1..=usize::MAX;
     /// How many connections of a server may be without their hello; 1,024.

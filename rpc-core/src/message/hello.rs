@@ -16,36 +16,94 @@ pub(crate) const VERSIONS: RangeInclusive<u64> = 1..=1;
 /// More features than this are nobody's honest hello.
 const MAX_FEATURES: u32 = 64;
 
+/// Large messages may come in fragments.
+const FRAGMENTS: &str = "fragments";
+/// Calls may have streams.
+const STREAMS: &str = "streams";
+
 const FRAME_BYTES: &str = "frame_bytes";
 const CALLS: &str = "calls";
+const MESSAGE_BYTES: &str = "message_bytes";
+const OPEN_STREAMS: &str = "streams";
+const STREAM_BYTES: &str = "stream_bytes";
 
 /// What a side takes whose hello does not say: a part of the protocol, not a default of ours.
 const UNSAID_FRAME_BYTES: usize = 4 * 1024 * 1024;
 const UNSAID_CALLS: usize = 1_024;
+const UNSAID_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+const UNSAID_STREAMS: usize = 1_024;
+const UNSAID_STREAM_BYTES: usize = 64 * 1024;
 
-/// What the other side said of itself.
-#[derive(Debug)]
+/// What a side says of itself.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Hello {
     pub(crate) versions: RangeInclusive<u64>,
     /// The largest frame that it takes.
     pub(crate) frame_bytes: usize,
     /// How many calls it runs at once.
     pub(crate) calls: usize,
+    /// The largest message that it takes, if messages may come in fragments.
+    pub(crate) message_bytes: usize,
+    /// How many calls with streams it runs at once.
+    pub(crate) streams: usize,
+    /// The credit that each stream towards it begins with.
+    pub(crate) stream_bytes: usize,
+    /// Whether it puts fragments together, and whether it knows streams.
+    pub(crate) has_fragments: bool,
+    pub(crate) has_streams: bool,
 }
 
-/// Appends the hello of a side with these limits.
-pub(crate) fn encode_hello(out: &mut Vec<u8>, versions: RangeInclusive<u64>, limits: &Limits) {
+impl Hello {
+    /// What a side with these limits says of itself.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Hello {
+            versions: VERSIONS,
+            frame_bytes: limits.frame_bytes(),
+            calls: limits.calls(),
+            message_bytes: limits.message_bytes(),
+            streams: limits.streams(),
+            stream_bytes: limits.stream_bytes(),
+            has_fragments: true,
+            has_streams: true,
+        }
+    }
+
+    /// What a side says that names no feature and no limit.
+    fn unsaid(versions: RangeInclusive<u64>) -> Self {
+        Hello {
+            versions,
+            frame_bytes: UNSAID_FRAME_BYTES,
+            calls: UNSAID_CALLS,
+            message_bytes: UNSAID_MESSAGE_BYTES,
+            streams: UNSAID_STREAMS,
+            stream_bytes: UNSAID_STREAM_BYTES,
+            has_fragments: false,
+            has_streams: false,
+        }
+    }
+}
+
+/// Appends a hello.
+pub(crate) fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
     put_array(out, 5);
     put_uint(out, kind::HELLO);
-    put_uint(out, *versions.start());
-    put_uint(out, *versions.end());
-    // No optional features yet.
-    put_array(out, 0);
-    put_map(out, 2);
-    put_str(out, FRAME_BYTES);
-    put_uint(out, limits.frame_bytes() as u64);
-    put_str(out, CALLS);
-    put_uint(out, limits.calls() as u64);
+    put_uint(out, *hello.versions.start());
+    put_uint(out, *hello.versions.end());
+    let features = [(FRAGMENTS, hello.has_fragments), (STREAMS, hello.has_streams)];
+    put_array(out, features.iter().filter(|(_, has)| *has).count() as u8);
+    features.iter().filter(|(_, has)| *has).for_each(|(name, _)| put_str(out, name));
+    let limits = [
+        (FRAME_BYTES, hello.frame_bytes),
+        (CALLS, hello.calls),
+        (MESSAGE_BYTES, hello.message_bytes),
+        (OPEN_STREAMS, hello.streams),
+        (STREAM_BYTES, hello.stream_bytes),
+    ];
+    put_map(out, limits.len());
+    for (name, limit) in limits {
+        put_str(out, name);
+        put_uint(out, limit as u64);
+    }
 }
 
 pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Malformed> {
@@ -61,27 +119,32 @@ pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Mal
     if features > MAX_FEATURES {
         return Err(Malformed::new(format!("{features} features in a hello, at most {MAX_FEATURES}")));
     }
+    let mut hello = Hello::unsaid(first..=last);
     for _ in 0..features {
-        // A feature that is not known here is one that will not be used.
-        reader.str("the name of a feature")?;
+        match reader.str("the name of a feature")? {
+            FRAGMENTS => hello.has_fragments = true,
+            STREAMS => hello.has_streams = true,
+            // A feature that is not known here is one that will not be used.
+            _ => {}
+        }
     }
-    let mut hello = Hello { versions: first..=last, frame_bytes: UNSAID_FRAME_BYTES, calls: UNSAID_CALLS };
     for _ in 0..reader.map("the limits of a hello")? {
         let name = reader.str("the name of a limit")?;
         let value = reader.uint("a limit")?;
         // What the other side would take is no reason to send more than this machine can count.
         let clamped = usize::try_from(value).unwrap_or(usize::MAX).min(u32::MAX as usize);
-        match name {
-            FRAME_BYTES if clamped < MIN_FRAME_BYTES => {
-                return Err(Malformed::new(format!(
-                    "a limit of {value} bytes a frame, at least {MIN_FRAME_BYTES}"
-                )));
-            }
-            FRAME_BYTES => hello.frame_bytes = clamped,
-            CALLS if clamped == 0 => return Err(Malformed::new("a limit of 0 calls, at least 1")),
-            CALLS => hello.calls = clamped,
-            _ => {}
+        let (place, least, unit) = match name {
+            FRAME_BYTES => (&mut hello.frame_bytes, MIN_FRAME_BYTES, "bytes a frame"),
+            CALLS => (&mut hello.calls, 1, "calls"),
+            MESSAGE_BYTES => (&mut hello.message_bytes, MIN_FRAME_BYTES, "bytes a message"),
+            OPEN_STREAMS => (&mut hello.streams, 1, "calls with streams"),
+            STREAM_BYTES => (&mut hello.stream_bytes, 1, "bytes a stream"),
+            _ => continue,
+        };
+        if clamped < least {
+            return Err(Malformed::new(format!("a limit of {value} {unit}, at least {least}")));
         }
+        *place = clamped;
     }
     Ok(hello)
 }
@@ -131,13 +194,15 @@ mod tests {
     fn what_is_not_said_has_a_value() {
         let hello = decode_hello(&[0x95, 10, 1, 1, 0x90, 0x80]).expect("a hello");
         assert_eq!((hello.frame_bytes, hello.calls), (4 * 1024 * 1024, 1_024));
+        assert_eq!((hello.message_bytes, hello.streams, hello.stream_bytes), (64 << 20, 1_024, 65_536));
+        assert!(!hello.has_fragments && !hello.has_streams);
     }
 
     #[test]
     fn what_is_written_is_read() {
         let mut out = Vec::new();
-        encode_hello(&mut out, VERSIONS, &Limits::default().with_calls(5));
-        let hello = decode_hello(&out).expect("a hello");
-        assert_eq!((hello.versions, hello.calls, hello.frame_bytes), (VERSIONS, 5, 4 * 1024 * 1024));
+        let written = Hello::new(&Limits::default().with_calls(5).with_streams(6).with_stream_bytes(7));
+        encode_hello(&mut out, &written);
+        assert_eq!(decode_hello(&out).expect("a hello"), written);
     }
 }

@@ -5,17 +5,24 @@
 //! [`crate::protocol`]'s. The format is written down in `docs/protocol.md`.
 
 mod control;
+mod fragment;
 mod hello;
 mod request;
 mod response;
+mod stream;
 mod wire;
 
 use std::fmt;
 
 pub(crate) use control::{GoAway, Reason, encode_cancel, encode_goaway, encode_ping, encode_pong};
+pub(crate) use fragment::{FRAGMENT_HEAD_BYTES, Fragment, decode_fragment, encode_fragment};
 pub(crate) use hello::{Hello, MAGIC, VERSIONS, encode_hello};
 pub(crate) use request::{Request, RequestHead, encode_request};
 pub(crate) use response::{Response, Verdict, encode_error, encode_value};
+pub(crate) use stream::{
+    Credit, End, ITEM_HEAD_BYTES, Items, REPLY_STREAM, StreamName, encode_blocked, encode_credit, encode_end,
+    encode_items,
+};
 use wire::Reader;
 
 /// The first element of each message. Kinds below 64 are mandatory: whoever does not know one ends the
@@ -32,6 +39,12 @@ mod kind {
     pub(super) const PONG: u64 = 8;
     pub(super) const GOAWAY: u64 = 9;
     pub(super) const HELLO: u64 = 10;
+    pub(super) const ITEM: u64 = 11;
+    pub(super) const END: u64 = 12;
+    pub(super) const CREDIT: u64 = 13;
+    pub(super) const FRAGMENT: u64 = 14;
+    pub(super) const OPEN: u64 = 15;
+    pub(super) const BLOCKED: u64 = 64;
     pub(super) const OPTIONAL: std::ops::RangeInclusive<u64> = 64..=127;
 }
 
@@ -48,6 +61,10 @@ pub(crate) enum Message<'a> {
     },
     Pong,
     GoAway(GoAway<'a>),
+    Items(Items<'a>),
+    End(End<'a>),
+    Credit(Credit),
+    Blocked(StreamName),
     /// A kind that this version does not know and need not.
     Unknown,
 }
@@ -69,7 +86,7 @@ pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>,
         }
     };
     match kind {
-        kind::REQUEST | kind::NOTIFICATION | kind::CALL | kind::SEND => {
+        kind::REQUEST | kind::NOTIFICATION | kind::CALL | kind::SEND | kind::OPEN => {
             expect(request::elements(kind))?;
             request::decode(kind, reader, metadata_limit)
         }
@@ -91,6 +108,20 @@ pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>,
             expect(4)?;
             control::decode_goaway(reader)
         }
+        kind::ITEM => {
+            expect(4)?;
+            stream::decode_items(reader)
+        }
+        kind::END => {
+            expect(4)?;
+            stream::decode_end(reader)
+        }
+        kind::CREDIT => {
+            expect(4)?;
+            stream::decode_credit(reader)
+        }
+        kind::BLOCKED if elements == 3 => stream::decode_blocked(reader),
+        kind::FRAGMENT => Err(Malformed::new("a fragment within a message that came in fragments")),
         kind::HELLO => Err(Malformed::new("a second hello")),
         kind if kind::OPTIONAL.contains(&kind) => Ok(Message::Unknown),
         kind => Err(Malformed::new(format!("messages of kind {kind} are unknown here and not optional"))),
@@ -151,7 +182,7 @@ mod tests {
     #[test]
     fn every_prefix_of_every_kind_is_refused_or_a_message_without_a_panic() {
         let mut frames: Vec<Vec<u8>> = Vec::new();
-        let head = RequestHead { id: Some(7), method: "A.b", timeout: None, metadata: None };
+        let head = RequestHead { id: Some(7), method: "A.b", timeout: None, metadata: None, streams: None };
         for id in [Some(7), None] {
             for timeout in [None, Some(std::time::Duration::from_secs(3))] {
                 let mut frame = Vec::new();
@@ -165,6 +196,20 @@ mod tests {
         frames.push(frame);
         let mut frame = Vec::new();
         encode_goaway(&mut frame, &GoAway { last_id: 7, reason: Reason::Drain, message: "x" });
+        frames.push(frame);
+        let name = StreamName { call: 1 << 30, stream: 16 };
+        let mut frame = Vec::new();
+        encode_end(&mut frame, name, None);
+        frames.push(frame);
+        for bytes in [None, Some(70_000)] {
+            let mut frame = Vec::new();
+            encode_credit(&mut frame, Credit { name, bytes });
+            frames.push(frame);
+        }
+        let mut frame = Vec::new();
+        encode_items(&mut frame, name, 70_000);
+        assert!(frame.len() <= ITEM_HEAD_BYTES);
+        frame.push(7);
         frames.push(frame);
         for frame in frames {
             assert!(decode(&frame, 100).is_ok(), "{frame:?}");

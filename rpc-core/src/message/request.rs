@@ -1,7 +1,9 @@
-//! Requests and notifications: kinds 0, 2 (exactly MessagePack-RPC's), and 3, 5 with a timeout and metadata.
+//! Requests and notifications: kinds 0, 2 (exactly MessagePack-RPC's), 3, 5 with a timeout and metadata, and 15 with
+//! streams as well.
 
 use std::time::Duration;
 
+use super::stream::MAX_ARGUMENT_STREAMS;
 use super::wire::{NIL, Reader, put_array, put_map, put_str, put_uint};
 use super::{Malformed, Message, kind};
 use crate::Metadata;
@@ -15,6 +17,8 @@ pub(crate) struct RequestHead<'a> {
     /// How much time is left for the call.
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Option<&'a Metadata>,
+    /// How many of its arguments are streams, for a call that has any or whose reply may be one.
+    pub(crate) streams: Option<u8>,
 }
 
 /// The same, as it is received.
@@ -24,6 +28,7 @@ pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Option<Box<Metadata>>,
+    pub(crate) streams: Option<u8>,
 }
 
 pub(super) fn elements(kind: u64) -> u32 {
@@ -31,14 +36,16 @@ pub(super) fn elements(kind: u64) -> u32 {
         kind::NOTIFICATION => 3,
         kind::REQUEST => 4,
         kind::SEND => 5,
+        kind::OPEN => 7,
         _ => 6,
     }
 }
 
 /// Appends all of a request but its arguments, in the smallest kind that holds it.
 pub(crate) fn encode_request(out: &mut Vec<u8>, head: &RequestHead<'_>) {
-    let plain = head.timeout.is_none() && head.metadata.is_none();
+    let plain = head.timeout.is_none() && head.metadata.is_none() && head.streams.is_none();
     let kind = match (head.id, plain) {
+        _ if head.streams.is_some() => kind::OPEN,
         (Some(_), true) => kind::REQUEST,
         (Some(_), false) => kind::CALL,
         (None, true) => kind::NOTIFICATION,
@@ -57,6 +64,9 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, head: &RequestHead<'_>) {
         }
         put_metadata(out, head.metadata);
     }
+    if let Some(streams) = head.streams {
+        put_uint(out, u64::from(streams));
+    }
 }
 
 pub(super) fn decode(
@@ -65,21 +75,29 @@ pub(super) fn decode(
     metadata_limit: usize,
 ) -> Result<Message<'_>, Malformed> {
     let id = match kind {
-        kind::REQUEST | kind::CALL => Some(reader.uint("the id of a request")?),
+        kind::REQUEST | kind::CALL | kind::OPEN => Some(reader.uint("the id of a request")?),
         _ => None,
     };
     let method = reader.str("the method of a request")?;
     let (timeout, metadata) = match kind {
-        kind::CALL | kind::SEND => {
+        kind::CALL | kind::SEND | kind::OPEN => {
             let micros = reader.optional_uint("the timeout of a call")?;
             (micros.map(Duration::from_micros), read_metadata(&mut reader, metadata_limit)?)
         }
         _ => (None, None),
     };
+    let streams = if kind == kind::OPEN { Some(read_streams(&mut reader)?) } else { None };
     if reader.is_empty() {
         return Err(Malformed::new("expected the arguments of a request, got the end of the frame"));
     }
-    Ok(Message::Request(Request { id, method, timeout, metadata }, reader.rest()))
+    Ok(Message::Request(Request { id, method, timeout, metadata, streams }, reader.rest()))
+}
+
+fn read_streams(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
+    let streams = reader.uint("the number of streams of a call")?;
+    u8::try_from(streams).ok().filter(|streams| *streams <= MAX_ARGUMENT_STREAMS).ok_or_else(|| {
+        Malformed::new(format!("{streams} arguments that are streams, at most {MAX_ARGUMENT_STREAMS}"))
+    })
 }
 
 pub(super) fn put_metadata(out: &mut Vec<u8>, metadata: Option<&Metadata>) {

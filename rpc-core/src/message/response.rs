@@ -56,6 +56,12 @@ pub(crate) fn encode_error(
     error: Result<&[u8], &Error>,
 ) {
     put_head(out, id, metadata);
+    put_error(out, error);
+    out.push(NIL);
+}
+
+/// Appends the procedure's own error, or that of a call that failed as a call.
+pub(super) fn put_error(out: &mut Vec<u8>, error: Result<&[u8], &Error>) {
     match error {
         Ok(value) => {
             put_array(out, 2);
@@ -73,7 +79,6 @@ pub(crate) fn encode_error(
             }
         }
     }
-    out.push(NIL);
 }
 
 pub(super) fn decode(
@@ -86,24 +91,36 @@ pub(super) fn decode(
     let verdict = if reader.skip_nil() {
         Verdict::Value(reader.rest())
     } else {
-        // The id is sound, so whatever else is wrong with the error is this call's trouble alone.
-        decode_error(reader).unwrap_or_else(|malformed| {
-            let message = format!("the server's error cannot be decoded: {malformed}");
-            Verdict::Rpc(Error::new(Code::Internal, message))
-        })
+        match reader.rest() {
+            [error @ .., NIL] => decode_error(error),
+            _ => undecodable(&Malformed::new("expected an error and a result of nil")),
+        }
     };
     Ok(Message::Response(Response { id, metadata, verdict }))
 }
 
-fn decode_error(mut reader: Reader<'_>) -> Result<Verdict<'_>, Malformed> {
+/// Decodes an error that fills `bytes`.
+///
+/// The envelope is sound, so whatever is wrong with the error is one call's trouble alone.
+pub(super) fn decode_error(bytes: &[u8]) -> Verdict<'_> {
+    sound_error(bytes).unwrap_or_else(|malformed| undecodable(&malformed))
+}
+
+fn undecodable<'a>(malformed: &Malformed) -> Verdict<'a> {
+    let message = format!("the other side's error cannot be decoded: {malformed}");
+    Verdict::Rpc(Error::new(Code::Internal, message))
+}
+
+fn sound_error(bytes: &[u8]) -> Result<Verdict<'_>, Malformed> {
+    let mut reader = Reader::new(bytes);
     let elements = reader.array("an error")?;
     let code = reader.uint("the code of an error")?;
     match (code, elements) {
-        (APP, 2) => Ok(Verdict::App(before_nil_result(reader)?)),
+        (APP, 2) => Ok(Verdict::App(one_value(reader)?)),
         (1.., 4) => {
             let executed = Executed::from_number(reader.uint("whether a call was executed")?);
             let message = reader.str("the message of an error")?;
-            let details = before_nil_result(reader)?;
+            let details = one_value(reader)?;
             let details = (details != [NIL]).then(|| Bytes::copy_from_slice(details));
             let error = Error::new(Code::from_number(code), message).with_executed(executed);
             Ok(Verdict::Rpc(error.with_raw_details(details)))
@@ -114,10 +131,10 @@ fn decode_error(mut reader: Reader<'_>) -> Result<Verdict<'_>, Malformed> {
     }
 }
 
-/// The value that fills the frame up to the result, which is nil beside an error and so a single byte.
-fn before_nil_result(reader: Reader<'_>) -> Result<&[u8], Malformed> {
+/// The value that fills what is left.
+fn one_value(reader: Reader<'_>) -> Result<&[u8], Malformed> {
     match reader.rest() {
-        [value @ .., NIL] if !value.is_empty() => Ok(value),
-        _ => Err(Malformed::new("expected a value and a result of nil")),
+        [] => Err(Malformed::new("expected a value, got the end of the error")),
+        value => Ok(value),
     }
 }

@@ -12,6 +12,36 @@ pub(super) fn put_array(out: &mut Vec<u8>, elements: u8) {
     out.push(0x90 | elements);
 }
 
+/// The head of an array of any length.
+pub(super) fn put_array_head(out: &mut Vec<u8>, elements: usize) {
+    match elements {
+        0..=15 => out.push(0x90 | elements as u8),
+        16..=0xffff => {
+            out.push(0xdc);
+            out.extend_from_slice(&(elements as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xdd);
+            out.extend_from_slice(&(elements as u32).to_be_bytes());
+        }
+    }
+}
+
+/// The head of a binary, whose bytes are to follow.
+pub(super) fn put_bin_head(out: &mut Vec<u8>, length: usize) {
+    match length {
+        0..=0xff => out.extend_from_slice(&[0xc4, length as u8]),
+        0x100..=0xffff => {
+            out.push(0xc5);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xc6);
+            out.extend_from_slice(&(length as u32).to_be_bytes());
+        }
+    }
+}
+
 pub(super) fn put_map(out: &mut Vec<u8>, entries: usize) {
     match entries {
         0..=15 => out.push(0x80 | entries as u8),
@@ -124,6 +154,16 @@ impl<'a> Reader<'a> {
         };
         let text = self.split(len, what)?;
         std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
+    }
+
+    pub(super) fn bin(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
+        let len = match self.byte(what)? {
+            0xc4 => usize::from(self.byte(what)?),
+            0xc5 => usize::from(u16::from_be_bytes(self.bytes(what)?)),
+            0xc6 => usize::try_from(u32::from_be_bytes(self.bytes(what)?)).unwrap_or(usize::MAX),
+            other => return Err(unexpected(what, "a binary", other)),
+        };
+        self.split(len, what)
     }
 
     /// Takes a nil if the next element is one.

@@ -47,7 +47,7 @@ fn check_versions(hello: Hello) -> Result<Hello, HandshakeError> {
 async fn send_hello(send: &mut SendHalf, limits: &Limits) -> io::Result<()> {
     let mut outbox = Outbox::default();
     outbox.push_raw(&MAGIC);
-    outbox.push_message(|out| encode_hello(out, VERSIONS, limits));
+    outbox.push_message(|out| encode_hello(out, &Hello::new(limits)));
     send.write_all(outbox.contiguous()).await?;
     send.flush().await
 }

@@ -150,6 +150,7 @@ impl<W, H> Connection<W, H> {
             method: call.method,
             timeout: call.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             metadata: call.metadata,
+            streams: None,
         };
         let before = self.outbox.len();
         self.outbox.push(call.payload, |out| encode_request(out, &head));

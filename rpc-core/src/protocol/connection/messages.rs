@@ -40,7 +40,10 @@ impl<W, H> Connection<W, H> {
             Message::Ping { token } => self.push_owed(|out| encode_pong(out, token)),
             Message::Pong => self.alive.asked = None,
             Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
-            Message::Unknown => {}
+            Message::Items(_) | Message::End(_) | Message::Credit(_) => {
+                return Err(Violation::new(Reason::Protocol, "streams are not spoken here"));
+            }
+            Message::Blocked(_) | Message::Unknown => {}
         }
         Ok(Handled::Nothing)
     }

@@ -11,7 +11,7 @@ use super::super::{
 use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::message::{Hello, VERSIONS};
+use crate::message::Hello;
 use crate::{Code, Error, Executed};
 
 /// A client, a server, and the time it is for both.
@@ -131,7 +131,7 @@ impl Side {
     }
 
     fn hello(&self) -> Hello {
-        Hello { versions: VERSIONS, frame_bytes: self.limits.frame_bytes(), calls: self.limits.calls() }
+        Hello::new(&self.limits)
     }
 
     fn open(&mut self, hello: &Hello, now: Instant) {
