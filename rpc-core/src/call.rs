@@ -8,14 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
+use futures_core::Stream;
+use serde::Serialize;
 
 use crate::channel::{Channel, Way};
+use crate::returned::{CallHome, RawReply, Returned};
+use crate::stream::{Fallible, Inlet, Plain};
 use crate::context::inherited;
-use crate::marshal::{Guard, Payload};
+use crate::marshal::{ArgumentList, Guard, Payload, Shape};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
-use crate::runtime::{Home, Link, LocalCall, block_on, now};
-use crate::service::{MethodError, unmarshal_reply};
+use crate::runtime::{
+    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
+};
+use crate::service::{MethodError, is_stream_reply};
 use crate::{Code, Error, Executed, Metadata};
 
 /// A call that has been prepared: a future of its reply, with the call's options as methods.
@@ -43,18 +48,21 @@ pub(crate) enum Kind {
     OneWay,
 }
 
-impl<T, E: MethodError> Call<T, E> {
+impl<T: Returned, E: MethodError> Call<T, E> {
     pub(crate) fn new(
         channel: Channel,
         method: &'static str,
-        payload: Result<Payload, Error>,
+        arguments: &impl ArgumentList,
+        shape: Shape,
         kind: Kind,
     ) -> Self {
         let (deadline, context) = inherited();
         let raw = Raw {
             channel,
             method,
-            payload,
+            payload: arguments.marshal(shape),
+            shape,
+            streams: Streams { arguments: Vec::new(), count: 0, reply: T::STREAMS, sent: false },
             metadata: None,
             deadline,
             oneway: kind == Kind::OneWay,
@@ -63,6 +71,7 @@ impl<T, E: MethodError> Call<T, E> {
             cancelled: context
                 .map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) }),
             state: State::New,
+            inlet: None,
         };
         Call { raw, reply: PhantomData }
     }
@@ -111,18 +120,44 @@ impl<T, E: MethodError> Call<T, E> {
     }
 }
 
-impl<T: DeserializeOwned, E: MethodError> Call<T, E> {
-    /// Waits for the reply on this thread, without async.
+impl<T, E: MethodError> Call<T, E> {
+    /// Attaches the stream that stands at the next [`StreamArgument`](crate::StreamArgument) among the arguments.
+    ///
+    /// It is polled once the call is sent, on a task of its own where the connection lives, as far as the other
+    /// side wants its items; and dropped when it ends, when the call does, or when nobody wants more of it.
+    pub fn stream<S: Stream<Item: Serialize> + Send + 'static>(mut self, stream: S) -> Self {
+        self.raw.streams.push(Box::pin(Plain::new(stream)));
+        self
+    }
+
+    /// The same with a stream whose first error ends it.
+    pub fn try_stream<S, I, F>(mut self, stream: S) -> Self
+    where
+        S: Stream<Item = Result<I, F>> + Send + 'static,
+        I: Serialize,
+        F: MethodError,
+    {
+        let shape = self.raw.shape;
+        self.raw.streams.push(Box::pin(Fallible::new(stream, shape)));
+        self
+    }
+}
+
+impl<T: Returned, E: MethodError> Call<T, E> {
+    /// Waits for the reply on this thread, without async. Gives an iterator, [`Items`](crate::Items), where the reply
+    /// is a stream.
     ///
     /// # Errors
     /// As awaiting the call; and [`Code::FailedPrecondition`] inside an async task, or if the client was opened on a
     /// current-thread runtime: there waiting could stop what is waited for.
-    pub fn blocking(self) -> Result<T, E::CallError> {
-        block_on(self.raw.home().as_ref(), self)?
+    pub fn blocking(self) -> Result<T::Blocking, E::CallError> {
+        let home = self.raw.home();
+        let value = block_on(home.as_ref(), self)??;
+        Ok(value.into_blocking(CallHome(home)))
     }
 }
 
-impl<T: DeserializeOwned, E: MethodError> Future for Call<T, E> {
+impl<T: Returned, E: MethodError> Future for Call<T, E> {
     type Output = Result<T, E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -141,17 +176,19 @@ impl<T, E: MethodError> fmt::Debug for Call<T, E> {
 #[must_use = "a call does nothing until it is awaited, or `.blocking()` is called"]
 pub struct WithMetadata<T, E: MethodError = Error>(Call<T, E>);
 
-impl<T: DeserializeOwned, E: MethodError> WithMetadata<T, E> {
+impl<T: Returned, E: MethodError> WithMetadata<T, E> {
     /// Waits for the reply on this thread, as [`Call::blocking`] does.
     ///
     /// # Errors
     /// As [`Call::blocking`].
-    pub fn blocking(self) -> Result<(T, Metadata), E::CallError> {
-        block_on(self.0.raw.home().as_ref(), self)?
+    pub fn blocking(self) -> Result<(T::Blocking, Metadata), E::CallError> {
+        let home = self.0.raw.home();
+        let (value, metadata) = block_on(home.as_ref(), self)??;
+        Ok((value.into_blocking(CallHome(home)), metadata))
     }
 }
 
-impl<T: DeserializeOwned, E: MethodError> Future for WithMetadata<T, E> {
+impl<T: Returned, E: MethodError> Future for WithMetadata<T, E> {
     type Output = Result<(T, Metadata), E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -175,6 +212,8 @@ struct Raw {
     method: &'static str,
     /// Kept until the end: a call that one connection does not take is sent on another.
     payload: Result<Payload, Error>,
+    shape: Shape,
+    streams: Streams,
     metadata: Option<Box<Metadata>>,
     deadline: Option<Instant>,
     oneway: bool,
@@ -183,6 +222,46 @@ struct Raw {
     /// The call in whose handler this one was made is cancelled.
     cancelled: Option<Cancelled>,
     state: State,
+    /// What it has ended with, if that is a stream.
+    inlet: Option<Box<dyn Inlet>>,
+}
+
+/// The streams of a call.
+struct Streams {
+    /// Those among its arguments that are not on their way yet.
+    arguments: Arguments,
+    /// How many there are in all.
+    count: u8,
+    /// Whether the reply is one.
+    reply: bool,
+    /// They are on their way, and cannot go anywhere else.
+    sent: bool,
+}
+
+impl Streams {
+    fn push(&mut self, argument: Argument) {
+        self.arguments.push(argument);
+        // Senders check the number, which the list of arguments bounds, against what a call may have.
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// How many arguments are streams, if the call has any stream.
+    fn in_call(&self) -> Option<u8> {
+        (self.reply || self.count > 0).then_some(self.count)
+    }
+
+    /// The stream that is the reply, if it is one. Whoever does not want it drops it, which stops its producer.
+    fn inlet(&self, state: State, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
+        self.in_call()?;
+        if !matches!(&outcome.result, Ok(value) if is_stream_reply(value)) {
+            return None;
+        }
+        match state {
+            State::Entered { link, id } => Some(Box::new(LinkInlet::of_reply(link, id.number()))),
+            State::Local(call) => Some(Box::new(LocalInlet::new(call))),
+            State::New | State::Ended => None,
+        }
+    }
 }
 
 enum State {
@@ -213,19 +292,20 @@ impl Raw {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let polled = match self.poll_call(cx) {
+        match self.poll_call(cx) {
+            Poll::Ready(outcome) => {
+                let state = std::mem::replace(&mut self.state, State::Ended);
+                self.inlet = self.streams.inlet(state, &outcome);
+                Poll::Ready(outcome)
+            }
             Poll::Pending if self.is_cancelled(cx) => {
                 self.leave();
                 let executed = if self.oneway { Executed::No } else { Executed::Maybe };
                 let message = "the call in whose handler this one was made was cancelled";
                 Poll::Ready(Error::new(Code::Cancelled, message).with_executed(executed).into())
             }
-            polled => polled,
-        };
-        if polled.is_ready() {
-            self.state = State::Ended;
+            Poll::Pending => Poll::Pending,
         }
-        polled
     }
 
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -253,12 +333,14 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
+        let local = matches!(self.channel.0, Way::InProcess(_));
+        let arguments = if local { std::mem::take(&mut self.streams.arguments) } else { Vec::new() };
         let call = match self.as_new() {
             Ok(call) => call,
             Err(error) => return Step::End(error.into()),
         };
         match &self.channel.0 {
-            Way::InProcess(service) => match service.enter(&call) {
+            Way::InProcess(service) => match service.enter(&call, arguments) {
                 Ok(call) => {
                     self.state = State::Local(Box::new(call));
                     Step::Again
@@ -287,7 +369,15 @@ impl Raw {
 
     fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Step {
         match entry {
+            Entry::Waiting(id) => {
+                self.state = State::Entered { link, id };
+                Step::Wait
+            }
             Entry::Entered(id) => {
+                if let Err(error) = self.send_streams(&link, id) {
+                    link.drop_call(id);
+                    return Step::End(error.into());
+                }
                 // Who waits is known where it was entered, so there is nothing to look after yet.
                 self.state = State::Entered { link, id };
                 Step::Wait
@@ -296,6 +386,20 @@ impl Raw {
             Entry::Ended(CallFailure::Moved) => self.successor(&link),
             Entry::Ended(failure) => Step::End(failure.into()),
         }
+    }
+
+    /// The call is on its way, and with it the streams among its arguments.
+    fn send_streams(&mut self, link: &Arc<Link>, id: CallId) -> Result<(), Error> {
+        self.streams.sent = true;
+        if !self.streams.arguments.is_empty() {
+            let home = match self.home() {
+                Some(home) => home,
+                None => Home::current().or_else(|_| Home::library())?,
+            };
+            let arguments = std::mem::take(&mut self.streams.arguments);
+            send_arguments(link, id.number(), arguments, self.shape, &home.handle);
+        }
+        Ok(())
     }
 
     /// Goes to another connection, since this one never took the call.
@@ -308,6 +412,11 @@ impl Raw {
 
     fn successor(&mut self, of: &Arc<Link>) -> Step {
         self.state = State::New;
+        if self.streams.sent && self.streams.count > 0 {
+            // What they have given is gone, so they cannot begin anew elsewhere.
+            let message = "the other side did not take the call, and its streams have begun";
+            return Step::End(Error::not_executed(Code::Unavailable, message).into());
+        }
         match &self.channel.0 {
             Way::Remote(client) => match client.successor(of) {
                 Ok(_) => Step::Again,
@@ -324,6 +433,7 @@ impl Raw {
             metadata: self.metadata.as_deref(),
             deadline: self.deadline,
             oneway: self.oneway,
+            streams: self.streams.in_call(),
             patient: self.wait_for_ready,
         })
     }
@@ -339,8 +449,8 @@ impl Raw {
         }
     }
 
-    fn unmarshal<T: DeserializeOwned, E: MethodError>(
-        &self,
+    fn unmarshal<T: Returned, E: MethodError>(
+        &mut self,
         result: Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
         let guard = match &self.channel.0 {
@@ -348,7 +458,7 @@ impl Raw {
             Way::InProcess(_) => Guard::default(),
         };
         let error = match result {
-            Ok(value) => match unmarshal_reply(value.as_slice(), "the reply", guard) {
+            Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             },

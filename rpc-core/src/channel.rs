@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::call::{Call, Kind};
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Shape};
+use crate::returned::Returned;
 use crate::runtime::{Client, Home, InProcess, block_on};
 use crate::service::{MethodError, Service};
 use crate::transport::{Connect, Connector};
@@ -54,27 +55,31 @@ impl Channel {
     }
 
     /// Calls a method by its name on the wire.
-    pub fn call<T, E: MethodError>(&self, method: &'static str, arguments: impl ArgumentList) -> Call<T, E> {
-        Call::new(self.clone(), method, arguments.marshal(Shape::Named), Kind::Call)
-    }
-
-    /// The same, with structs marshalled by position.
-    pub fn call_compact<T, E: MethodError>(
+    pub fn call<T: Returned, E: MethodError>(
         &self,
         method: &'static str,
         arguments: impl ArgumentList,
     ) -> Call<T, E> {
-        Call::new(self.clone(), method, arguments.marshal(Shape::Positional), Kind::Call)
+        Call::new(self.clone(), method, &arguments, Shape::Named, Kind::Call)
+    }
+
+    /// The same, with structs marshalled by position.
+    pub fn call_compact<T: Returned, E: MethodError>(
+        &self,
+        method: &'static str,
+        arguments: impl ArgumentList,
+    ) -> Call<T, E> {
+        Call::new(self.clone(), method, &arguments, Shape::Positional, Kind::Call)
     }
 
     /// Calls a method whose reply nobody awaits. The call ends as soon as it is handed to the connection's queue.
     pub fn notify(&self, method: &'static str, arguments: impl ArgumentList) -> Call<()> {
-        Call::new(self.clone(), method, arguments.marshal(Shape::Named), Kind::OneWay)
+        Call::new(self.clone(), method, &arguments, Shape::Named, Kind::OneWay)
     }
 
     /// The same, with structs marshalled by position.
     pub fn notify_compact(&self, method: &'static str, arguments: impl ArgumentList) -> Call<()> {
-        Call::new(self.clone(), method, arguments.marshal(Shape::Positional), Kind::OneWay)
+        Call::new(self.clone(), method, &arguments, Shape::Positional, Kind::OneWay)
     }
 }
 

@@ -162,6 +162,11 @@ impl Context {
         enter(&mut Some(Ambient::Made(self.clone())), function)
     }
 
+    /// What was set for the reply so far.
+    pub(crate) fn take_reply_metadata(&self) -> Option<Box<Metadata>> {
+        self.0.as_ref()?.reply_metadata.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(crate) fn cancel(&self) {
         if let Some(inner) = &self.0 {
             inner.cancelled.store(true, Ordering::Release);
@@ -220,8 +225,7 @@ impl Ambient {
 
     /// What the handler has set for the reply.
     pub(crate) fn take_reply_metadata(&self) -> Option<Box<Metadata>> {
-        let inner = self.made()?.0.as_ref()?;
-        inner.reply_metadata.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.made()?.take_reply_metadata()
     }
 }
 

@@ -27,8 +27,10 @@ mod message;
 mod metadata;
 mod pool;
 mod protocol;
+mod returned;
 mod runtime;
 mod service;
+mod stream;
 mod transport;
 
 pub use call::{Call, WithMetadata};
@@ -37,11 +39,14 @@ pub use context::{Context, Peer, Scope};
 pub use error::{CallError, Code, Error, Executed, VersionMismatch};
 pub use limits::Limits;
 pub use marshal::{
-    ArgumentList, Arguments, ParseTimestampError, Payload, Shape, Timestamp, TimestampRangeError, Value,
+    ArgumentList, Arguments, ParseTimestampError, Payload, Shape, StreamArgument, Timestamp, TimestampRangeError, Value,
 };
 pub use metadata::Metadata;
+pub use returned::{Items, Returned};
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
+pub use futures_core::Stream;
 pub use service::{Failure, Method, MethodError, Reply, Request, Service};
+pub use stream::{Iter, Streaming, iter};
 pub use transport::{
     Address, Connect, ConnectFuture, Connector, Direct, Listen, Listener, RecvHalf, SendHalf, Transport,
 };

@@ -45,6 +45,9 @@ pub(crate) const HELLO_BYTES: usize = 4 * 1024;
 /// The floor for what either side says of itself: below it that side could not be called at all.
 pub(crate) const MIN_FRAME_BYTES: usize = 1024;
 
+/// About how much a stream sends at a time, in bytes of items.
+pub(crate) const BATCH_BYTES: usize = 16 * 1024;
+
 /// As good as no end, and still a moment that a clock can name.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 

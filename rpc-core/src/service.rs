@@ -1,12 +1,15 @@
 //! The serving side as generated code sees it: what a dispatcher is, the request it gets and the reply it gives.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::marshal::{self, Arguments, Guard, Payload, Shape};
+use crate::marshal::{self, Arguments, Guard, Payload, Shape, StreamArgument};
+use crate::stream::{CallStreams, Fallible, Plain, Producer, Pump, Streaming};
 use crate::{CallError, Code, Error, Executed};
 
 /// A dispatcher: unmarshals a call's arguments, calls the handler, marshals what it returns.
@@ -31,13 +34,14 @@ pub struct Method {
     pub(crate) aliases: &'static [&'static str],
     pub(crate) arguments: &'static [&'static str],
     pub(crate) no_cancel: bool,
+    pub(crate) streaming: bool,
     pub(crate) shape: Shape,
 }
 
 impl Method {
     /// A method of this name within its service, and the names of its arguments in order.
     pub const fn new(name: &'static str, arguments: &'static [&'static str]) -> Self {
-        Method { name, aliases: &[], arguments, no_cancel: false, shape: Shape::Named }
+        Method { name, aliases: &[], arguments, no_cancel: false, streaming: false, shape: Shape::Named }
     }
 
     /// Other names under which it can be called.
@@ -66,6 +70,13 @@ impl Method {
         self
     }
 
+    /// Its reply or one of its arguments is a stream.
+    #[must_use]
+    pub const fn streaming(mut self) -> Self {
+        self.streaming = true;
+        self
+    }
+
     /// Structs in its reply are marshalled by position.
     #[must_use]
     pub const fn compact(mut self) -> Self {
@@ -75,11 +86,26 @@ impl Method {
 }
 
 /// One call, as a dispatcher gets it.
-#[derive(Debug)]
 pub struct Request {
     method: &'static Method,
     params: Payload,
     guard: Guard,
+    /// Those of a call that has any.
+    streams: Option<Box<dyn CallStreams>>,
+}
+
+/// The result of a call whose reply is a stream: the extension of streams, with the number of the reply's.
+pub(crate) const STREAM_REPLY: [u8; 3] = [0xd4, 0x01, 0x00];
+
+/// Whether a result says that the reply is a stream, in any of its forms.
+pub(crate) fn is_stream_reply(value: &[u8]) -> bool {
+    value == STREAM_REPLY || matches!(value, [0xc7, 1, 1, 0] | [0xc8, 0, 1, 1, 0] | [0xc9, 0, 0, 0, 1, 1, 0])
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method.name).field("params", &self.params).finish()
+    }
 }
 
 /// What a dispatcher gives back: the marshalled value, or why there is none.
@@ -94,6 +120,9 @@ pub enum Failure {
     Rpc(Error),
 }
 
+/// How a stream ended: by itself, or why before its time.
+pub(crate) type Ending = Result<(), Failure>;
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Rpc(error)
@@ -102,7 +131,13 @@ impl From<Error> for Failure {
 
 impl Request {
     pub(crate) fn new(method: &'static Method, params: Payload, guard: Guard) -> Self {
-        Request { method, params, guard }
+        Request { method, params, guard, streams: None }
+    }
+
+    /// The same request, of a call with streams.
+    pub(crate) fn with_streams(mut self, streams: Box<dyn CallStreams>) -> Self {
+        self.streams = Some(streams);
+        self
     }
 
     /// The method's name within the service, whatever alias it was called by.
@@ -139,6 +174,64 @@ impl Request {
         }
     }
 
+    /// The stream that stands at an argument's place.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`], not executed, if the call has no stream of this number, or stands twice.
+    pub fn streaming<T, E: MethodError>(&self, argument: StreamArgument) -> Result<Streaming<T, E>, Failure> {
+        let inlet = self.streams.as_ref().and_then(|streams| streams.argument(argument.0));
+        match inlet {
+            Some(inlet) => Ok(Streaming::new(inlet, self.guard)),
+            None => {
+                let message = format!("stream {} is not among those of the call, or stands twice", argument.0);
+                Err(Error::not_executed(Code::InvalidArgument, message).into())
+            }
+        }
+    }
+
+    /// What a method that returns `Result<impl Stream, E>` streams.
+    ///
+    /// # Errors
+    /// What the method returned as one.
+    pub fn opened<S, E: MethodError>(&self, result: Result<S, E>) -> Result<S, Failure> {
+        result.map_err(|error| error.into_failure(self.method.shape))
+    }
+
+    /// Replies with a stream, and sends its items until it ends or nobody wants them.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if an item cannot be marshalled.
+    pub async fn stream<S: Stream<Item: Serialize> + Send>(&self, stream: S) -> Reply {
+        self.pump(Plain::new(stream)).await
+    }
+
+    /// The same with a stream whose first error ends it.
+    ///
+    /// # Errors
+    /// What the stream gave as one; [`Code::Internal`] if an item cannot be marshalled.
+    pub async fn try_stream<S, T, E>(&self, stream: S) -> Reply
+    where
+        S: Stream<Item = Result<T, E>> + Send,
+        T: Serialize,
+        E: MethodError,
+    {
+        self.pump(Fallible::new(stream, self.method.shape)).await
+    }
+
+    async fn pump(&self, producer: impl Producer) -> Reply {
+        let Some(streams) = &self.streams else {
+            // A call without streams is not let to a method with them.
+            return Err(no_streams(self.method.name).into());
+        };
+        // What it is without: a value that is never sent, since the end of a stream carries none.
+        let nothing = Payload::from_slice(&[]);
+        let Some(outlet) = streams.reply() else { return Ok(nothing) };
+        match Pump::new(producer, outlet, self.method.shape).await {
+            Some(ending) => ending.map(|()| nothing),
+            None => Ok(nothing),
+        }
+    }
+
     /// The reply to a method that is not there.
     ///
     /// # Errors
@@ -146,6 +239,12 @@ impl Request {
     pub fn unimplemented(&self) -> Reply {
         Err(unimplemented(self.method.name).into())
     }
+}
+
+/// A method with streams was called as if it had none.
+pub(crate) fn no_streams(method: &str) -> Error {
+    let message = format!("the method {method:?} has streams, and the call none");
+    Error::not_executed(Code::Unimplemented, message)
 }
 
 pub(crate) fn unimplemented(method: &str) -> Error {

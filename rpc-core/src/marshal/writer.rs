@@ -32,6 +32,19 @@ impl Writer {
         }
     }
 
+    /// Forgets everything, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        // What has spilled once is likely to do so again, and then needs no second copy.
+        self.len = if self.spilled.capacity() > 0 { INLINE + 1 } else { 0 };
+        self.spilled.clear();
+    }
+
+    /// Lets go of all memory, with what is in it.
+    pub(super) fn release(&mut self) {
+        self.len = 0;
+        self.spilled = Vec::new();
+    }
+
     /// How many bytes there are.
     #[inline]
     pub(super) fn len(&self) -> usize {

@@ -81,6 +81,14 @@ impl Outcome {
     }
 }
 
+/// What a call takes of what the other side runs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Call,
+    /// A call with streams, which keeps it until the last of them has ended.
+    Stream,
+}
+
 /// All calls made on a connection; `W` is who waits for one.
 #[derive(Debug)]
 pub(crate) struct Calls<W> {
@@ -89,9 +97,9 @@ pub(crate) struct Calls<W> {
     free: Option<usize>,
     sequence: u64,
     occupied: usize,
-    /// Calls that hold a place on the other side: granted or sent.
-    placed: usize,
-    queue: VecDeque<CallId>,
+    /// Calls that hold a place on the other side: granted or sent, and those whose streams have not ended.
+    placed: [usize; 2],
+    queues: [VecDeque<CallId>; 2],
     /// No deadline is earlier than this.
     earliest: Option<Instant>,
 }
@@ -112,11 +120,14 @@ enum State<W> {
         waiter: W,
         patient: bool,
     },
-    Granted,
+    Granted {
+        place: Place,
+    },
     /// `at` is where in the connection's stream of bytes the call begins.
     Sent {
         waiter: W,
         at: u64,
+        place: Place,
     },
     Done(Outcome),
 }
@@ -132,8 +143,8 @@ impl<W> Default for Calls<W> {
             free: None,
             sequence: 0,
             occupied: 0,
-            placed: 0,
-            queue: VecDeque::new(),
+            placed: [0; 2],
+            queues: [VecDeque::new(), VecDeque::new()],
             earliest: None,
         }
     }
@@ -146,12 +157,26 @@ impl<W> Calls<W> {
     }
 
     /// How many calls hold a place on the other side.
-    pub(crate) fn placed(&self) -> usize {
-        self.placed
+    pub(crate) fn placed(&self, place: Place) -> usize {
+        self.placed[place as usize]
     }
 
-    pub(crate) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+    /// A call with streams is over, the last of them included.
+    pub(crate) fn streams_ended(&mut self) {
+        self.placed[Place::Stream as usize] -= 1;
+    }
+
+    /// No final message comes any more for any call with streams.
+    pub(crate) fn all_streams_ended(&mut self) {
+        self.placed[Place::Stream as usize] = 0;
+    }
+
+    pub(crate) fn has_queue(&self, place: Place) -> bool {
+        !self.queues[place as usize].is_empty()
+    }
+
+    pub(crate) fn has_queues(&self) -> bool {
+        self.has_queue(Place::Call) || self.has_queue(Place::Stream)
     }
 
     pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
@@ -164,9 +189,10 @@ impl<W> Calls<W> {
         waiter: W,
         deadline: Option<Instant>,
         at: u64,
+        place: Place,
     ) -> Result<CallId, Exhausted> {
-        let id = self.enter(State::Sent { waiter, at }, deadline)?;
-        self.placed += 1;
+        let id = self.enter(State::Sent { waiter, at, place }, deadline)?;
+        self.placed[place as usize] += 1;
         Ok(id)
     }
 
@@ -176,9 +202,10 @@ impl<W> Calls<W> {
         waiter: W,
         deadline: Option<Instant>,
         patient: bool,
+        place: Place,
     ) -> Result<CallId, Exhausted> {
         let id = self.enter(State::Waiting { waiter, patient }, deadline)?;
-        self.queue.push_back(id);
+        self.queues[place as usize].push_back(id);
         Ok(id)
     }
 
@@ -187,24 +214,25 @@ impl<W> Calls<W> {
         let sequence = self.next_sequence()?;
         let index = id.index();
         let slot = &mut self.slots[index];
-        debug_assert!(
-            slot.id == id && matches!(slot.state, State::Granted),
-            "only a granted call is started"
-        );
+        let State::Granted { place } = slot.state else {
+            unreachable!("only a granted call is started, by whoever was told so")
+        };
+        debug_assert_eq!(slot.id, id, "a call is started by its caller");
         slot.id = CallId::new(sequence, index);
-        slot.state = State::Sent { waiter, at };
+        slot.state = State::Sent { waiter, at, place };
         Ok(slot.id)
     }
 
     /// Gives a free place to the call that has waited longest, and who waits for it.
-    pub(crate) fn grant(&mut self) -> Option<W> {
-        while let Some(id) = self.queue.pop_front() {
+    pub(crate) fn grant(&mut self, place: Place) -> Option<W> {
+        while let Some(id) = self.queues[place as usize].pop_front() {
             let Some(slot) = self.slots.get_mut(id.index()).filter(|slot| slot.id == id) else { continue };
             if !matches!(slot.state, State::Waiting { .. }) {
                 continue;
             }
-            if let State::Waiting { waiter, .. } = std::mem::replace(&mut slot.state, State::Granted) {
-                self.placed += 1;
+            if let State::Waiting { waiter, .. } = std::mem::replace(&mut slot.state, State::Granted { place })
+            {
+                self.placed[place as usize] += 1;
                 return Some(waiter);
             }
         }
@@ -222,7 +250,7 @@ impl<W> Calls<W> {
                 };
                 Progress::Done(outcome)
             }
-            State::Granted => Progress::Granted,
+            State::Granted { .. } => Progress::Granted,
             State::Waiting { waiter: stored, .. } | State::Sent { waiter: stored, .. } => {
                 waiter(stored);
                 Progress::Pending
@@ -242,25 +270,26 @@ impl<W> Calls<W> {
             None => Err(NeverIssued),
             Some(slot) if slot.id != id => Ok(None),
             Some(slot) => match slot.state {
-                State::Sent { .. } => {
-                    self.placed -= 1;
+                State::Sent { place, .. } => {
+                    self.placed[Place::Call as usize] -= usize::from(place == Place::Call);
                     Ok(slot.finish(outcome))
                 }
-                State::Waiting { .. } | State::Granted => Err(NeverIssued),
+                State::Waiting { .. } | State::Granted { .. } => Err(NeverIssued),
                 State::Free { .. } | State::Done(_) => Ok(None),
             },
         }
     }
 
-    /// Forgets a call whose caller has gone; of one that was sent, gives where in the stream of bytes it begins.
+    /// Forgets a call whose caller has gone; of one that was sent, gives where in the stream of bytes it begins. One
+    /// with streams keeps its place until they have ended.
     pub(crate) fn abandon(&mut self, id: CallId) -> Option<u64> {
         match self.release(id.index()) {
-            State::Sent { at, .. } => {
-                self.placed -= 1;
+            State::Sent { at, place, .. } => {
+                self.placed[Place::Call as usize] -= usize::from(place == Place::Call);
                 Some(at)
             }
-            State::Granted => {
-                self.placed -= 1;
+            State::Granted { place } => {
+                self.placed[place as usize] -= 1;
                 None
             }
             _ => None,
@@ -286,14 +315,16 @@ impl<W> Calls<W> {
                 continue;
             }
             let (executed, sent) = match slot.state {
-                State::Sent { at, .. } if at < handed_over => (Executed::Maybe, Some((slot.id, at))),
+                // Items follow the open of a call with streams, so it is not taken back.
+                State::Sent { at, place, .. } if at < handed_over || place == Place::Stream => {
+                    (Executed::Maybe, Some((slot.id, at)))
+                }
                 State::Sent { at, .. } => (Executed::No, Some((slot.id, at))),
-                State::Granted | State::Waiting { .. } => (Executed::No, None),
+                State::Granted { .. } | State::Waiting { .. } => (Executed::No, None),
                 State::Free { .. } | State::Done(_) => continue,
             };
-            if matches!(slot.state, State::Sent { .. } | State::Granted) {
-                self.placed -= 1;
-            }
+            self.placed[Place::Call as usize] -= slot.state.frees(Place::Call);
+            self.placed[Place::Stream as usize] -= slot.state.frees(Place::Stream);
             let waiter = slot.finish(deadline_exceeded(executed).into());
             expired(sent, waiter);
         }
@@ -306,14 +337,13 @@ impl<W> Calls<W> {
                 State::Waiting { patient, .. } => {
                     Stage::Waiting { patient: patient || slot.deadline.is_some() }
                 }
-                State::Granted => Stage::Granted,
+                State::Granted { .. } => Stage::Granted,
                 State::Sent { at, .. } => Stage::Sent { number: slot.id.number(), at },
                 State::Free { .. } | State::Done(_) => continue,
             };
             if let Some(outcome) = judge(stage) {
-                if !matches!(stage, Stage::Waiting { .. }) {
-                    self.placed -= 1;
-                }
+                self.placed[Place::Call as usize] -= slot.state.frees(Place::Call);
+                self.placed[Place::Stream as usize] -= slot.state.frees(Place::Stream);
                 if let Some(waiter) = slot.finish(outcome) {
                     woken(waiter);
                 }
@@ -365,6 +395,18 @@ impl<W> Calls<W> {
     #[cfg(test)]
     pub(crate) fn use_up_ids(&mut self, left: u64) {
         self.sequence = MAX_SEQUENCE - left;
+    }
+}
+
+impl<W> State<W> {
+    /// How many places of a kind are free again when a call in this state ends: those of sent calls with streams are
+    /// not before these have ended.
+    fn frees(&self, kind: Place) -> usize {
+        match self {
+            State::Granted { place } => usize::from(*place == kind),
+            State::Sent { place: Place::Call, .. } => usize::from(kind == Place::Call),
+            _ => 0,
+        }
     }
 }
 
@@ -423,10 +465,10 @@ mod tests {
     #[test]
     fn slots_come_again_but_ids_do_not() {
         let mut calls = Calls::<u32>::default();
-        let first = calls.start(1, None, 0).expect("an id");
+        let first = calls.start(1, None, 0, Place::Call).expect("an id");
         assert_eq!(calls.finish(first.number(), value(7)), Ok(Some(1)));
         assert_eq!(taken(&mut calls, first).as_slice(), [7]);
-        let second = calls.start(2, None, 0).expect("an id");
+        let second = calls.start(2, None, 0, Place::Call).expect("an id");
         assert_eq!(second.index(), first.index());
         assert!(second.number() > first.number());
         assert_eq!(calls.finish(first.number(), value(8)), Ok(None), "a late reply reaches nobody");
@@ -436,7 +478,7 @@ mod tests {
     #[test]
     fn case_28_a_reply_to_an_id_never_issued_is_told_apart_from_a_late_one() {
         let mut calls = Calls::<u32>::default();
-        let id = calls.start(1, None, 0).expect("an id");
+        let id = calls.start(1, None, 0, Place::Call).expect("an id");
         assert_eq!(calls.abandon(id), Some(0));
         assert_eq!(calls.finish(id.number(), value(1)), Ok(None));
         assert_eq!(calls.finish(id.number() + (1 << INDEX_BITS), value(1)), Err(NeverIssued));
@@ -445,24 +487,24 @@ mod tests {
     #[test]
     fn case_29_a_second_reply_is_ignored_and_the_first_kept() {
         let mut calls = Calls::<u32>::default();
-        let id = calls.start(1, None, 0).expect("an id");
+        let id = calls.start(1, None, 0, Place::Call).expect("an id");
         assert_eq!(calls.finish(id.number(), value(1)), Ok(Some(1)));
         assert_eq!(calls.finish(id.number(), value(2)), Ok(None));
         assert_eq!(taken(&mut calls, id).as_slice(), [1]);
-        assert_eq!((calls.occupied(), calls.placed()), (0, 0));
+        assert_eq!((calls.occupied(), calls.placed(Place::Call)), (0, 0));
     }
 
     #[test]
     fn places_are_granted_in_order_and_a_dropped_one_is_passed_on() {
         let mut calls = Calls::<u32>::default();
-        let ids: Vec<_> = (0..3).map(|waiter| calls.wait(waiter, None, false).expect("an id")).collect();
+        let ids: Vec<_> = (0..3).map(|waiter| calls.wait(waiter, None, false, Place::Call).expect("an id")).collect();
         calls.abandon(ids[0]);
-        assert_eq!(calls.grant(), Some(1));
-        assert_eq!(calls.placed(), 1);
+        assert_eq!(calls.grant(Place::Call), Some(1));
+        assert_eq!(calls.placed(Place::Call), 1);
         assert_eq!(calls.abandon(ids[1]), None, "nothing was sent, so nothing is to be cancelled");
-        assert_eq!(calls.placed(), 0);
-        assert_eq!(calls.grant(), Some(2));
-        assert_eq!(calls.grant(), None);
+        assert_eq!(calls.placed(Place::Call), 0);
+        assert_eq!(calls.grant(Place::Call), Some(2));
+        assert_eq!(calls.grant(Place::Call), None);
         let sent = calls.start_granted(ids[2], 9, 0).expect("an id");
         assert!(sent.number() > ids[2].number());
         assert_eq!(calls.finish(sent.number(), value(3)), Ok(Some(9)));
@@ -474,9 +516,9 @@ mod tests {
         let now = Instant::now();
         let soon = now + Duration::from_millis(1);
         let late = now + Duration::from_secs(1);
-        let sent = calls.start(1, Some(soon), 0).expect("an id");
-        let waiting = calls.wait(2, Some(soon), false).expect("an id");
-        calls.start(3, Some(late), 0).expect("an id");
+        let sent = calls.start(1, Some(soon), 0, Place::Call).expect("an id");
+        let waiting = calls.wait(2, Some(soon), false, Place::Call).expect("an id");
+        calls.start(3, Some(late), 0, Place::Call).expect("an id");
         assert_eq!(calls.earliest_deadline(), Some(soon));
         let mut expired = Vec::new();
         calls.expire(now, 1, |_, _| panic!("nothing has passed"));
@@ -496,8 +538,8 @@ mod tests {
     fn case_96_ids_that_are_used_up_are_said_to_be() {
         let mut calls = Calls::<u32>::default();
         calls.use_up_ids(1);
-        assert!(calls.start(1, None, 0).is_ok());
-        assert_eq!(calls.start(2, None, 0), Err(Exhausted));
-        assert_eq!(calls.wait(3, None, false), Err(Exhausted));
+        assert!(calls.start(1, None, 0, Place::Call).is_ok());
+        assert_eq!(calls.start(2, None, 0, Place::Call), Err(Exhausted));
+        assert_eq!(calls.wait(3, None, false, Place::Call), Err(Exhausted));
     }
 }

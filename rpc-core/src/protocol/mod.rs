@@ -9,12 +9,15 @@ mod calls;
 mod connection;
 mod outbox;
 mod served;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use calls::{CallFailure, CallId, Outcome, deadline_exceeded};
 pub(crate) use connection::{
-    Admitted, Connection, Effects, Entry, Handled, NewCall, Next, Violation, push_reply,
+    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Violation,
+    push_reply,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
 pub(crate) use served::{CallKey, Counts};
+pub(crate) use streams::{Caller, Leave, StreamKey, Taken};

@@ -60,6 +60,14 @@ impl Outbox {
         self.len += frame;
     }
 
+    /// Appends a frame whose payload is copied, however large it is.
+    pub(crate) fn push_copied(&mut self, payload: &[u8], head: impl FnOnce(&mut Vec<u8>)) {
+        self.push_message(|out| {
+            head(out);
+            out.extend_from_slice(payload);
+        });
+    }
+
     /// Appends a frame without a payload.
     pub(crate) fn push_message(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
         self.push(&Payload::from_slice(&[]), message);

@@ -10,14 +10,21 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum CallKey {
     Call(u64),
+    /// A call with streams.
+    Stream(u64),
     OneWay(u64),
 }
 
 impl CallKey {
+    /// Under which names a call of this id may run.
+    fn of(id: u64) -> [Self; 2] {
+        [CallKey::Call(id), CallKey::Stream(id)]
+    }
+
     /// The id that a reply carries, if one is awaited.
     pub(crate) fn reply_id(self) -> Option<u64> {
         match self {
-            CallKey::Call(id) => Some(id),
+            CallKey::Call(id) | CallKey::Stream(id) => Some(id),
             CallKey::OneWay(_) => None,
         }
     }
@@ -36,10 +43,12 @@ pub(crate) struct Served<H> {
     earliest: Option<Instant>,
 }
 
-/// How many calls there are: one-way ones apart, since their caller cannot wait for a place.
+/// How many calls there are: those with streams apart, which may be open for long, and one-way ones, since their
+/// caller cannot wait for a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) calls: usize,
+    pub(crate) streams: usize,
     pub(crate) oneways: usize,
 }
 
@@ -54,6 +63,7 @@ impl Counts {
     pub(crate) fn count(&mut self, key: CallKey) -> &mut usize {
         match key {
             CallKey::Call(_) => &mut self.calls,
+            CallKey::Stream(_) => &mut self.streams,
             CallKey::OneWay(_) => &mut self.oneways,
         }
     }
@@ -91,14 +101,14 @@ impl<H> Served<H> {
 
     /// Whether a call of this id is running.
     pub(crate) fn is_live(&self, id: u64) -> bool {
-        !self.kept.is_empty() && self.kept.contains_key(&CallKey::Call(id))
+        !self.kept.is_empty() && CallKey::of(id).iter().any(|key| self.kept.contains_key(key))
     }
 
-    pub(crate) fn admit(&mut self, id: Option<u64>) -> CallKey {
+    pub(crate) fn admit(&mut self, id: Option<u64>, has_streams: bool) -> CallKey {
         let key = match id {
             Some(id) => {
                 self.last_id = self.last_id.max(id);
-                CallKey::Call(id)
+                if has_streams { CallKey::Stream(id) } else { CallKey::Call(id) }
             }
             None => {
                 self.oneways += 1;
@@ -129,6 +139,7 @@ impl<H> Served<H> {
     /// Counts out calls that ended the moment they were started.
     pub(crate) fn ended_at_once(&mut self, ended: Counts) {
         self.admitted.calls -= ended.calls;
+        self.admitted.streams -= ended.streams;
         self.admitted.oneways -= ended.oneways;
     }
 
@@ -145,7 +156,8 @@ impl<H> Served<H> {
 
     /// The caller has gone: gives the handle to stop the call by. It counts until it has really ended.
     pub(crate) fn cancel(&mut self, id: u64) -> Option<H> {
-        let kept = self.kept.get_mut(&CallKey::Call(id))?;
+        let key = CallKey::of(id).into_iter().find(|key| self.kept.contains_key(key))?;
+        let kept = self.kept.get_mut(&key)?;
         kept.silent = true;
         kept.handle.take()
     }

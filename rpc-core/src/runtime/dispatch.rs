@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use crate::context::{Ambient, enter};
+use crate::protocol::{Admitted, CallKey};
 use crate::service::{Failure, Method, Reply, Request, Service};
 use crate::{Code, Error};
 
@@ -83,6 +84,11 @@ impl Registry {
     /// The method of a name on the wire.
     pub(crate) fn find(&self, name: &str) -> Option<TargetId> {
         self.names.get(name).copied()
+    }
+
+    /// Whether a method has streams, and the call to it none.
+    pub(crate) fn lacks_streams(&self, id: TargetId, call: &Admitted) -> bool {
+        self.target(id).method.streaming && !matches!(call.key, CallKey::Stream(_))
     }
 
     pub(crate) fn target(&self, id: TargetId) -> &Target {

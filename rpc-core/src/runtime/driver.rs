@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::buffers::{Scratch, with_scratch};
 use super::clock::now;
 use super::dispatch::{Dispatcher, Started, TargetId};
+use super::flows::Served;
 use super::handler::HandlerTask;
 use super::link::{Link, LinkEffects, Writer};
 use super::timer::Timer;
@@ -24,7 +25,7 @@ use crate::marshal::{Guard, Payload};
 use crate::message::{Hello, Reason};
 use crate::pool::{self, LARGE_BYTES};
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Violation, push_reply};
-use crate::service::{Request, unimplemented};
+use crate::service::{Request, no_streams, unimplemented};
 use crate::transport::{RecvHalf, SendHalf};
 use crate::{Code, Error};
 
@@ -252,6 +253,9 @@ impl Driver {
             match connection.handle(bytes, now, |value| source.payload(value), effects)? {
                 Handled::Nothing => {}
                 Handled::Call { admitted, method, params } => match self.link.registry.find(method) {
+                    Some(target) if self.link.registry.lacks_streams(target, &admitted) => {
+                        connection.refuse(admitted.key, no_streams(method));
+                    }
                     Some(target) => {
                         let params = frame.end - params.len()..frame.end;
                         incoming.push(Incoming { admitted, target, params });
@@ -260,10 +264,10 @@ impl Driver {
                 },
             }
             // A call of this very batch may be cancelled before it has begun.
-            for id in effects.cancelled.drain(..) {
-                if let Some(at) = incoming.iter().position(|call| call.admitted.key == CallKey::Call(id)) {
-                    incoming.remove(at);
-                    connection.ended_unstarted(CallKey::Call(id));
+            while let Some(id) = effects.cancelled.pop() {
+                let at = incoming.iter().position(|call| call.admitted.key.reply_id() == Some(id));
+                if let Some(call) = at.map(|at| incoming.remove(at)) {
+                    connection.ended_unstarted(call.admitted.key, effects);
                 }
             }
         }
@@ -301,11 +305,14 @@ impl Driver {
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
     fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, limit: usize) -> Ran {
-        let Incoming { admitted: Admitted { key, deadline, metadata }, target: id, params } = call;
+        let Incoming { admitted: Admitted { key, deadline, metadata, streams }, target: id, params } = call;
         let target = self.link.registry.target(id);
         let method = target.method;
         let params = source.payload(&source.bytes()[params]);
-        let request = Request::new(method, params, Guard::from(&self.link.limits));
+        let mut request = Request::new(method, params, Guard::from(&self.link.limits));
+        if let CallKey::Stream(call) = key {
+            request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
+        }
         let origin = Origin {
             service: target.service_name,
             method: method.name,
@@ -320,7 +327,9 @@ impl Driver {
         }
         let dispatcher =
             self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
-        let (future, timed) = if target.poll_time.is_light() {
+        // A stream is seldom ready at once, and has much to do if it is.
+        let at_once = target.poll_time.is_light() && !matches!(key, CallKey::Stream(_));
+        let (future, timed) = if at_once {
             self.samples = (self.samples + 1) % SAMPLE;
             let since = (self.samples == 0).then(Instant::now);
             let started = dispatcher.run(request, &mut ambient);
@@ -338,7 +347,7 @@ impl Driver {
                 Started::Pending(future) => (future, None),
             }
         } else {
-            (dispatcher.start(request), Some(id))
+            (dispatcher.start(request), (!method.streaming).then_some(id))
         };
         let link = self.link.clone();
         HandlerTask { link, key, ambient, future: Some(future), timed }.spawn(!method.no_cancel);

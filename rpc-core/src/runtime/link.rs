@@ -94,7 +94,7 @@ impl Link {
             None => connection.enter(call, now, || waker),
             Some(id) => connection.resume(id, call, now, || waker),
         };
-        if matches!(entry, Entry::Entered(_) | Entry::Queued) {
+        if matches!(entry, Entry::Entered(_) | Entry::Waiting(_) | Entry::Queued) {
             let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
             let timer = shared.is_earlier(call.deadline);
             self.write_or_kick(shared, alone, timer);
@@ -109,9 +109,17 @@ impl Link {
 
     /// A caller has gone.
     pub(crate) fn drop_call(&self, id: CallId) {
+        self.change(|connection, effects| connection.drop_call(id, effects));
+    }
+
+    /// Changes something about the connection, and sees to it that what this says goes out.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut Connection<Waker, Running>, &mut LinkEffects),
+    ) {
         let mut effects = LinkEffects::default();
         let mut shared = self.lock();
-        shared.connection.drop_call(id, &mut effects);
+        change(&mut shared.connection, &mut effects);
         self.write_or_kick(shared, false, false);
         // Outside of the lock: a waker may be anybody's code.
         effects.run();
@@ -123,11 +131,13 @@ impl Link {
         key: CallKey,
         reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
     ) {
+        let mut effects = LinkEffects::default();
         let mut shared = self.lock();
-        shared.connection.ended(key, reply);
+        shared.connection.ended(key, reply, &mut effects);
         let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
         let wanted = finished || shared.reading_waits;
         self.write_or_kick(shared, false, wanted);
+        effects.run();
     }
 
     /// Takes no more calls from the other side and ends when those that run have ended.
@@ -158,7 +168,7 @@ impl Link {
 
     /// Sees to it that what waits goes out: the caller writes it if it is `alone`, or the connection's task is
     /// woken, also for a `timer` that is due earlier than it knows.
-    fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, alone: bool, timer: bool) {
+    pub(crate) fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, alone: bool, timer: bool) {
         if timer {
             shared.kick();
             return;
@@ -209,6 +219,13 @@ impl Shared {
             if let Some(task) = &self.task {
                 task.wake_by_ref();
             }
+        }
+    }
+
+    /// Wakes the connection's task if there is something to write and nobody does.
+    pub(crate) fn kick_for_output(&mut self) {
+        if self.connection.has_output() && self.writer.is_some() {
+            self.kick();
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::super::calls::{CallFailure, CallId, Progress, deadline_exceeded};
+use super::super::calls::{CallFailure, CallId, Place, Progress, deadline_exceeded};
+use super::super::streams::{Caller, StreamKey};
 use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Next, Phase};
 use crate::message::{RequestHead, encode_cancel, encode_request};
 use crate::{Code, Error, Executed};
@@ -13,12 +14,13 @@ impl<W, H> Connection<W, H> {
         if let Some(refusal) = self.refuse_entry(call, now) {
             return Entry::Ended(refusal);
         }
-        if self.is_open() && !self.calls.has_queue() && self.has_place() {
+        let place = if call.streams.is_some() { Place::Stream } else { Place::Call };
+        if self.is_open() && !self.calls.has_queue(place) && self.has_place(place) {
             if call.oneway {
                 self.push_request(None, call, now);
                 return Entry::Queued;
             }
-            match self.calls.start(waiter(), call.deadline, self.queued) {
+            match self.calls.start(waiter(), call.deadline, self.queued, place) {
                 Ok(id) => {
                     self.push_request(Some(id), call, now);
                     Entry::Entered(id)
@@ -26,8 +28,8 @@ impl<W, H> Connection<W, H> {
                 Err(_exhausted) => self.used_up(),
             }
         } else {
-            match self.calls.wait(waiter(), call.deadline, call.patient) {
-                Ok(id) => Entry::Entered(id),
+            match self.calls.wait(waiter(), call.deadline, call.patient, place) {
+                Ok(id) => Entry::Waiting(id),
                 Err(_exhausted) => self.used_up(),
             }
         }
@@ -74,10 +76,21 @@ impl<W, H> Connection<W, H> {
 
     /// A caller has gone: its call is taken back if it still lies here, and cancelled if not.
     pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
-        if let (Some(at), true) = (self.calls.abandon(id), self.is_open()) {
+        let sent = self.calls.abandon(id);
+        if self.streams.get(Caller::Here, id.number()).is_some() {
+            // Also if its reply has come: then nobody takes the stream in it.
+            self.leave_call(id, effects);
+        } else if let (Some(at), true) = (sent, self.is_open()) {
             self.leave(id, at);
         }
         self.grant(effects);
+    }
+
+    /// Nobody waits any more for a call with streams that was sent.
+    pub(super) fn leave_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
+        let reply = StreamKey::reply(Caller::Here, id.number());
+        self.streams.leave(reply);
+        self.cancel_streams(id.number(), effects);
     }
 
     /// Nobody waits any more for a call that was sent at some place in the stream of bytes.
@@ -109,14 +122,18 @@ impl<W, H> Connection<W, H> {
                 Some(CallFailure::Rpc(failure.clone()))
             }
             Phase::Open => {
+                if call.streams.is_some() && !self.peer.has_streams {
+                    let message = "the other side does not speak streams";
+                    return Some(CallFailure::Rpc(Error::not_executed(Code::Unimplemented, message)));
+                }
                 let size = HEAD_BYTES
                     + call.method.len()
                     + call.metadata.map_or(0, |m| 2 * m.bytes())
                     + call.payload.len();
-                (size > self.peer_frame_bytes).then(|| {
+                (size > self.peer.frame_bytes).then(|| {
                     let message = format!(
                         "a request of {size} bytes, the other side takes messages of {} bytes at most",
-                        self.peer_frame_bytes
+                        self.peer.frame_bytes
                     );
                     CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message))
                 })
@@ -125,15 +142,18 @@ impl<W, H> Connection<W, H> {
         }
     }
 
-    pub(super) fn has_place(&self) -> bool {
-        self.calls.placed() < self.peer_calls && self.outbox.len() < self.limits.send_queue_bytes()
+    pub(super) fn has_place(&self, place: Place) -> bool {
+        let places = match place {
+            Place::Call => self.peer.calls,
+            Place::Stream => self.peer.streams,
+        };
+        self.calls.placed(place) < places && self.outbox.len() < self.limits.send_queue_bytes()
     }
 
     pub(super) fn grant(&mut self, effects: &mut Effects<W, H>) {
-        while self.is_open() && self.has_place() {
-            match self.calls.grant() {
-                Some(waiter) => effects.wake.push(waiter),
-                None => break,
+        for place in [Place::Call, Place::Stream] {
+            while self.is_open() && self.calls.has_queue(place) && self.has_place(place) {
+                effects.wake.extend(self.calls.grant(place));
             }
         }
     }
@@ -150,10 +170,13 @@ impl<W, H> Connection<W, H> {
             method: call.method,
             timeout: call.deadline.map(|deadline| deadline.saturating_duration_since(now)),
             metadata: call.metadata,
-            streams: None,
+            streams: call.streams,
         };
         let before = self.outbox.len();
         self.outbox.push(call.payload, |out| encode_request(out, &head));
         self.queued += (self.outbox.len() - before) as u64;
+        if let (Some(id), Some(arguments)) = (id, call.streams) {
+            self.streams.open_here(id.number(), arguments, self.peer.stream_bytes, call.deadline);
+        }
     }
 }

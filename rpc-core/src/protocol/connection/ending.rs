@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::super::calls::{Outcome, Stage};
+use super::super::calls::{Outcome, Place, Stage};
 use super::super::served::Counts;
 use super::{Connection, Effects, Phase, Violation};
 use crate::limits::DRAIN_NOTICE;
 use crate::message::Reason;
+use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
 impl<W, H> Connection<W, H> {
@@ -44,7 +45,9 @@ impl<W, H> Connection<W, H> {
 
     /// Whether there is nothing left to do but to write what waits and close.
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
-        let quiet = self.calls.occupied() == 0 && self.served.admitted() == Counts::default();
+        let quiet = self.calls.occupied() == 0
+            && self.calls.placed(Place::Stream) == 0
+            && self.served.admitted() == Counts::default();
         let noticed = |since: Instant| self.peer_leaving || self.retired || now >= since + DRAIN_NOTICE;
         quiet && (self.peer_leaving || self.retired || self.draining.is_some_and(noticed))
     }
@@ -59,7 +62,9 @@ impl<W, H> Connection<W, H> {
         self.peer_leaving = true;
         self.peer_ended = true;
         self.owes_frame = None;
-        self.end_calls(Error::new(Code::Unavailable, "the other side closed the connection"), effects);
+        let error = Error::new(Code::Unavailable, "the other side closed the connection");
+        self.end_calls(error.clone(), effects);
+        self.cut_streams_off(&error, true, effects);
     }
 
     /// The other side broke the protocol: it is told why, and every call ends with the error that this gives.
@@ -86,8 +91,16 @@ impl<W, H> Connection<W, H> {
             return;
         }
         self.phase = Phase::Closed;
-        self.end_calls(error, effects);
+        self.end_calls(error.clone(), effects);
+        self.cut_streams_off(&error, false, effects);
         self.served.cancel_all(|handle| effects.stop.push(handle));
+    }
+
+    /// Nothing comes any more on any stream; what goes out does so as far as its credit goes, if anything `goes`.
+    pub(super) fn cut_streams_off(&mut self, error: &Error, goes: bool, effects: &mut Effects<W, H>) {
+        let failure = Failure::Rpc(error.clone().with_executed(Executed::Maybe));
+        self.streams.cut_off(&failure, goes, |waiter| effects.wake.push(waiter));
+        self.calls.all_streams_ended();
     }
 
     /// Ends every call that this side has made, each by how far it got.

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::super::calls::{CallFailure, Outcome, Stage, deadline_exceeded};
+use super::super::served::CallKey;
+use super::super::streams::Caller;
+use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
 use crate::limits::DRAIN_NOTICE;
 use crate::marshal::Payload;
 use crate::message::{self, GoAway, Message, Reason, Response, Verdict, encode_pong};
-use crate::service::Failure;
+use crate::service::{self, Failure};
 use crate::{Code, Error, Executed};
 
 /// How much of a goaway's message is kept.
@@ -31,7 +34,10 @@ impl<W, H> Connection<W, H> {
             Message::Request(head, params) => return self.admit(head, params, now),
             Message::Response(response) => self.handle_response(response, reply, effects)?,
             Message::Cancel { id } => match self.served.cancel(id) {
-                Some(handle) => effects.stop.push(handle),
+                Some(handle) => {
+                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)));
+                    effects.stop.push(handle);
+                }
                 None => {
                     self.ignored += 1;
                     effects.cancelled.push(id);
@@ -40,10 +46,11 @@ impl<W, H> Connection<W, H> {
             Message::Ping { token } => self.push_owed(|out| encode_pong(out, token)),
             Message::Pong => self.alive.asked = None,
             Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
-            Message::Items(_) | Message::End(_) | Message::Credit(_) => {
-                return Err(Violation::new(Reason::Protocol, "streams are not spoken here"));
-            }
-            Message::Blocked(_) | Message::Unknown => {}
+            Message::Items(items) => self.handle_items(items, reply, effects)?,
+            Message::End(end) => self.handle_end(end, reply, effects)?,
+            Message::Credit(credit) => self.handle_credit(credit, effects)?,
+            Message::Blocked(name) => self.handle_blocked(name),
+            Message::Unknown => {}
         }
         Ok(Handled::Nothing)
     }
@@ -54,9 +61,11 @@ impl<W, H> Connection<W, H> {
         params: &'f [u8],
         now: Instant,
     ) -> Result<Handled<'f>, Violation> {
-        if let Some(id) = head.id.filter(|id| self.served.is_live(*id)) {
+        let live = |id: &u64| self.served.is_live(*id) || self.streams.has(Caller::There, *id);
+        if let Some(id) = head.id.filter(live) {
             return Err(Violation::new(Reason::Protocol, format_args!("call id {id} is in use")));
         }
+        self.highest_seen = self.highest_seen.max(head.id.unwrap_or_default());
         if let Some(refusal) = self.refuse_admission(&head, now) {
             if let Some(id) = head.id {
                 self.push_failure(id, None, &Failure::Rpc(refusal));
@@ -64,8 +73,16 @@ impl<W, H> Connection<W, H> {
             return Ok(Handled::Nothing);
         }
         let deadline = head.timeout.map(|timeout| now + timeout.min(self.limits.max_deadline()));
-        let key = self.served.admit(head.id);
-        let admitted = Admitted { key, deadline, metadata: head.metadata };
+        let key = self.served.admit(head.id, head.streams.is_some());
+        if let (CallKey::Stream(call), Some(arguments)) = (key, head.streams) {
+            self.streams.open_from_there(call, arguments);
+        }
+        let admitted = Admitted {
+            key,
+            deadline,
+            metadata: head.metadata,
+            streams: head.streams.unwrap_or_default(),
+        };
         Ok(Handled::Call { admitted, method: head.method, params })
     }
 
@@ -76,7 +93,13 @@ impl<W, H> Connection<W, H> {
             return refuse(Code::Unavailable, "the server shuts down".to_owned());
         }
         // A one-way call cannot be told that it is refused: beyond the limit no more is read instead.
-        if head.id.is_some() && self.served.admitted().calls >= self.limits.calls() {
+        if head.streams.is_some() {
+            let limit = self.limits.streams();
+            if self.streams.open_there() >= limit {
+                let message = format!("{limit} calls with streams are open on this connection, the limit");
+                return refuse(Code::ResourceExhausted, message);
+            }
+        } else if head.id.is_some() && self.served.admitted().calls >= self.limits.calls() {
             let limit = self.limits.calls();
             return refuse(
                 Code::ResourceExhausted,
@@ -98,6 +121,13 @@ impl<W, H> Connection<W, H> {
         reply: impl FnOnce(&[u8]) -> Payload,
         effects: &mut Effects<W, H>,
     ) -> Result<(), Violation> {
+        // A reply that is a stream is not the last word on its call.
+        let is_final = match response.verdict {
+            Verdict::Value(value) if service::is_stream_reply(value) => {
+                !self.streams.reply_flows_in(response.id)
+            }
+            _ => true,
+        };
         let result = match response.verdict {
             Verdict::Value(value) => Ok(reply(value)),
             Verdict::App(value) => Err(CallFailure::App(reply(value))),
@@ -115,7 +145,10 @@ impl<W, H> Connection<W, H> {
         })?;
         self.ignored += u64::from(waiter.is_none());
         effects.wake.extend(waiter);
-        if self.calls.has_queue() {
+        if is_final {
+            self.close_streams(response.id, effects);
+        }
+        if self.calls.has_queues() {
             self.grant(effects);
         }
         Ok(())
@@ -137,6 +170,11 @@ impl<W, H> Connection<W, H> {
             }
         };
         self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.forget_untaken_streams(goaway.last_id, effects);
+        if !drains {
+            let message = format!("the other side ended the connection: {message}");
+            self.cut_streams_off(&Error::new(Code::Unavailable, message), true, effects);
+        }
         // Says that nothing more will come from here, so that the other side need not wait for it.
         if first && drains && self.draining.is_none() {
             self.push_goaway(Reason::Drain, "");

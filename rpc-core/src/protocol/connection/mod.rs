@@ -4,15 +4,18 @@ mod calling;
 mod ending;
 mod messages;
 mod serving;
+mod streaming;
 mod time;
 
 use std::fmt;
 use std::time::Instant;
 
 pub(crate) use self::serving::push_reply;
+pub(crate) use self::streaming::{Batch, BatchBytes};
 use super::calls::{CallFailure, CallId, Calls, Outcome};
 use super::outbox::Outbox;
 use super::served::{CallKey, Served};
+use super::streams::Streams;
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{GoAway, Hello, Reason, encode_goaway};
@@ -25,6 +28,7 @@ pub(crate) struct Connection<W, H> {
     phase: Phase,
     calls: Calls<W>,
     served: Served<H>,
+    streams: Streams<W>,
     outbox: Outbox,
     /// All bytes ever put into the outbox, and those of them that a transport has been given.
     queued: u64,
@@ -32,8 +36,7 @@ pub(crate) struct Connection<W, H> {
     /// How much of what waits to go out the other side has caused by asking, handlers' replies apart.
     owed: usize,
     /// What the other side takes.
-    peer_frame_bytes: usize,
-    peer_calls: usize,
+    peer: PeerLimits,
     /// We take no more calls, since then; the other side has that long to learn of it.
     draining: Option<Instant>,
     notice: Option<Instant>,
@@ -48,6 +51,33 @@ pub(crate) struct Connection<W, H> {
     owes_reading: Option<Instant>,
     /// Late replies and cancels, which found nothing.
     ignored: u64,
+    /// The highest id of a call of the other side, taken or refused.
+    highest_seen: u64,
+    /// How many messages of items without an item have come in a row.
+    empty_items: u32,
+}
+
+/// What the other side takes.
+#[derive(Debug)]
+struct PeerLimits {
+    frame_bytes: usize,
+    calls: usize,
+    streams: usize,
+    /// The credit that each stream begins with.
+    stream_bytes: usize,
+    has_streams: bool,
+}
+
+impl From<&Hello> for PeerLimits {
+    fn from(hello: &Hello) -> Self {
+        PeerLimits {
+            frame_bytes: hello.frame_bytes,
+            calls: hello.calls,
+            streams: hello.streams,
+            stream_bytes: hello.stream_bytes,
+            has_streams: hello.has_streams,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +106,8 @@ pub(crate) struct NewCall<'a> {
     pub(crate) metadata: Option<&'a Metadata>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) oneway: bool,
+    /// How many of its arguments are streams, if it has any or its reply may be one.
+    pub(crate) streams: Option<u8>,
     /// Wait for a connection even without a deadline.
     pub(crate) patient: bool,
 }
@@ -83,8 +115,10 @@ pub(crate) struct NewCall<'a> {
 /// What became of a call that was entered.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// It waits for its outcome, or for a place.
+    /// It was sent, and waits for its outcome.
     Entered(CallId),
+    /// It waits for a connection or a place.
+    Waiting(CallId),
     /// One-way: it is in the queue.
     Queued,
     Ended(CallFailure),
@@ -123,6 +157,8 @@ pub(crate) struct Admitted {
     pub(crate) key: CallKey,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Option<Box<Metadata>>,
+    /// How many of its arguments are streams.
+    pub(crate) streams: u8,
 }
 
 /// What a message asks of the runtime.
@@ -149,8 +185,8 @@ impl<W, H> Connection<W, H> {
     /// A connection that is not open yet.
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Connection {
-            peer_frame_bytes: limits.frame_bytes(),
-            peer_calls: limits.calls(),
+            peer: PeerLimits::from(&Hello::new(&limits)),
+            streams: Streams::new(&limits),
             limits,
             phase: Phase::Connecting { failure: None },
             calls: Calls::default(),
@@ -168,13 +204,14 @@ impl<W, H> Connection<W, H> {
             owes_frame: None,
             owes_reading: None,
             ignored: 0,
+            highest_seen: 0,
+            empty_items: 0,
         }
     }
 
     /// The hellos have been exchanged.
     pub(crate) fn open(&mut self, hello: &Hello, now: Instant, effects: &mut Effects<W, H>) {
-        self.peer_frame_bytes = hello.frame_bytes;
-        self.peer_calls = hello.calls;
+        self.peer = PeerLimits::from(hello);
         self.alive.heard = now;
         self.phase = Phase::Open;
         if self.draining.is_some() {
@@ -220,7 +257,8 @@ impl<W, H> Connection<W, H> {
         self.handed_over = self.queued;
         self.owed = 0;
         let output = std::mem::replace(&mut self.outbox, spare);
-        if self.calls.has_queue() {
+        self.make_room(effects);
+        if self.calls.has_queues() {
             self.grant(effects);
         }
         output

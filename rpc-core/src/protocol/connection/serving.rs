@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::super::outbox::Outbox;
 use super::super::served::{CallKey, Counts};
-use super::{Connection, HEAD_BYTES};
+use super::super::streams::Caller;
+use super::{Connection, Effects, HEAD_BYTES};
 use crate::marshal::Payload;
 use crate::message::{encode_error, encode_value};
 use crate::service::Failure;
-use crate::{Code, Error, Metadata};
+use crate::{Code, Error, Executed, Metadata};
 
 impl<W, H> Connection<W, H> {
     /// Keeps an admitted call that goes on.
@@ -34,9 +35,13 @@ impl<W, H> Connection<W, H> {
     }
 
     /// An admitted call was cancelled before it was started: its cancel was not for nothing.
-    pub(crate) fn ended_unstarted(&mut self, key: CallKey) {
+    pub(crate) fn ended_unstarted(&mut self, key: CallKey, effects: &mut Effects<W, H>) {
         self.ignored -= 1;
         self.served.ended_at_once(Counts::of(key));
+        if let CallKey::Stream(call) = key {
+            self.stop_streams(call, Failure::Rpc(cancelled(Executed::No)));
+            self.finish_streams(call, None, effects);
+        }
     }
 
     /// A kept call has ended; its reply is sent if its caller still waits.
@@ -44,15 +49,28 @@ impl<W, H> Connection<W, H> {
         &mut self,
         key: CallKey,
         reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
+        effects: &mut Effects<W, H>,
     ) {
         let awaited = self.served.ended(key);
+        if let CallKey::Stream(call) = key {
+            return self.finish_streams(call, reply, effects);
+        }
         if let (true, Some(id), Some((reply, metadata))) = (awaited && self.is_open(), key.reply_id(), reply)
         {
-            let limit = self.peer_frame_bytes;
-            let before = self.outbox.len();
-            push_reply(&mut self.outbox, id, reply, metadata, limit);
-            self.queued += (self.outbox.len() - before) as u64;
+            self.push_reply(id, reply, metadata);
         }
+    }
+
+    pub(super) fn push_reply(
+        &mut self,
+        id: u64,
+        reply: &Result<Payload, Failure>,
+        metadata: Option<&Metadata>,
+    ) {
+        let limit = self.peer.frame_bytes;
+        let before = self.outbox.len();
+        push_reply(&mut self.outbox, id, reply, metadata, limit);
+        self.queued += (self.outbox.len() - before) as u64;
     }
 
     /// Whether so many one-way calls run that no more should be read.
@@ -62,12 +80,16 @@ impl<W, H> Connection<W, H> {
 
     /// How large a message the other side takes.
     pub(crate) fn peer_frame_bytes(&self) -> usize {
-        self.peer_frame_bytes
+        self.peer.frame_bytes
     }
 
     /// Refuses an admitted call.
     pub(crate) fn refuse(&mut self, key: CallKey, error: Error) {
         self.served.ended_at_once(Counts::of(key));
+        if let CallKey::Stream(call) = key {
+            // It was not started, so nobody waits for anything of it.
+            self.streams.close(Caller::There, call, drop);
+        }
         if let Some(id) = key.reply_id() {
             self.push_failure(id, None, &Failure::Rpc(error));
         }
@@ -76,6 +98,11 @@ impl<W, H> Connection<W, H> {
     pub(super) fn push_failure(&mut self, id: u64, metadata: Option<&Metadata>, failure: &Failure) {
         self.push_owed(|out| encode_failure(out, id, metadata, failure));
     }
+}
+
+/// What the final message of a cancelled call says.
+pub(super) fn cancelled(executed: Executed) -> Error {
+    Error::new(Code::Cancelled, "the call was cancelled").with_executed(executed)
 }
 
 /// Appends a reply; one that is too large for the other side becomes an error that says so.

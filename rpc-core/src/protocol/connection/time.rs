@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::super::calls::deadline_exceeded;
+use super::super::served::CallKey;
+use super::super::streams::Caller;
 use super::{Connection, Effects, Violation};
 use crate::Executed;
-use crate::message::{Reason, encode_ping};
+use crate::message::{Reason, encode_cancel, encode_ping};
 use crate::service::Failure;
 
 impl<W, H> Connection<W, H> {
@@ -18,7 +20,8 @@ impl<W, H> Connection<W, H> {
             Some(asked) => asked + self.limits.keepalive_timeout(),
             None => self.alive.heard + self.limits.keepalive_interval(),
         });
-        [self.calls.earliest_deadline(), self.served.earliest_deadline(), notice, stall, alive]
+        let streams = self.streams.earliest_deadline();
+        [self.calls.earliest_deadline(), self.served.earliest_deadline(), streams, notice, stall, alive]
             .into_iter()
             .flatten()
             .min()
@@ -74,7 +77,16 @@ impl<W, H> Connection<W, H> {
             effects.wake.extend(waiter);
         });
         for (id, at) in left {
-            self.leave(id, at);
+            if self.streams.has(Caller::Here, id.number()) {
+                self.leave_call(id, effects);
+            } else {
+                self.leave(id, at);
+            }
+        }
+        for call in self.streams.expired(now) {
+            let failure = Failure::Rpc(deadline_exceeded(Executed::Maybe));
+            self.streams.end_reply(call, failure, |waiter| effects.wake.push(waiter));
+            self.push_message(|out| encode_cancel(out, call));
         }
         self.grant(effects);
     }
@@ -82,11 +94,16 @@ impl<W, H> Connection<W, H> {
     fn expire_served(&mut self, now: Instant, effects: &mut Effects<W, H>) {
         let mut expired = Vec::new();
         self.served.expire(now, |key, handle| {
-            expired.extend(key.reply_id());
+            expired.push(key);
             effects.stop.push(handle);
         });
-        for id in expired {
-            self.push_failure(id, None, &Failure::Rpc(deadline_exceeded(Executed::Maybe)));
+        for key in expired {
+            let failure = Failure::Rpc(deadline_exceeded(Executed::Maybe));
+            match key {
+                CallKey::Call(id) => self.push_failure(id, None, &failure),
+                CallKey::Stream(id) => self.stop_streams(id, failure),
+                CallKey::OneWay(_) => {}
+            }
         }
     }
 

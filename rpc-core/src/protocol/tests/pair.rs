@@ -145,7 +145,7 @@ impl Side {
     /// Enters a call that is expected to be taken.
     pub(super) fn call(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> CallId {
         match self.enter(waiter, now, options) {
-            Entry::Entered(id) => id,
+            Entry::Entered(id) | Entry::Waiting(id) => id,
             other => panic!("expected a call to be entered, got {other:?}"),
         }
     }
@@ -194,12 +194,16 @@ impl Side {
 
     /// Ends a running call with a value of one byte.
     pub(super) fn reply(&mut self, key: CallKey, value: u8) {
-        self.connection.ended(key, Some((&Ok(Payload::from_slice(&[value])), None)));
+        let mut effects = Effects::default();
+        self.connection.ended(key, Some((&Ok(Payload::from_slice(&[value])), None)), &mut effects);
+        self.take(effects);
     }
 
     /// Ends a running call without a reply, as one that was stopped.
     pub(super) fn stop(&mut self, key: CallKey) {
-        self.connection.ended(key, None);
+        let mut effects = Effects::default();
+        self.connection.ended(key, None, &mut effects);
+        self.take(effects);
     }
 
     // ---- bytes and time ----
@@ -316,6 +320,7 @@ pub(super) fn plain() -> Plain {
         payload: &NO_ARGUMENTS,
         metadata: None,
         deadline: None,
+        streams: None,
         oneway: false,
         patient: false,
     }

@@ -1,0 +1,130 @@
+//! Items of a stream: marshalled one after the other, unmarshalled one by one.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::payload::Payload;
+use super::reader::Reader;
+use super::serializer::Marshaller;
+use super::{Fault, Guard, Shape};
+use crate::error::{Code, Error};
+
+/// Marshals items side by side, into memory that is used again.
+pub(crate) struct ItemWriter {
+    marshaller: Marshaller,
+    count: u32,
+}
+
+impl ItemWriter {
+    pub(crate) fn new(shape: Shape) -> Self {
+        ItemWriter { marshaller: Marshaller::new(shape), count: 0 }
+    }
+
+    /// Appends an item. One that cannot be marshalled leaves no trace.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if the item's `Serialize` refuses.
+    #[inline]
+    pub(crate) fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
+        let before = self.len();
+        match item.serialize(&mut self.marshaller) {
+            Ok(()) => {
+                self.count += 1;
+                Ok(())
+            }
+            Err(fault) => {
+                self.marshaller.writer().split_off(before);
+                Err(Error::new(Code::Internal, format!("an item cannot be marshalled: {fault}")))
+            }
+        }
+    }
+
+    /// How many bytes the items take.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.marshaller.inner.get_ref().as_slice()
+    }
+
+    /// Forgets the items, and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.marshaller.writer().clear();
+        self.count = 0;
+    }
+
+    /// Lets go of memory, when none is needed for a while: an idle stream keeps none.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.marshaller.writer().release();
+        }
+    }
+
+    /// Takes the items, in memory of their own.
+    pub(crate) fn take(&mut self) -> Payload {
+        let marshaller = std::mem::replace(&mut self.marshaller, Marshaller::new(Shape::Named));
+        self.marshaller.shape = marshaller.shape;
+        self.count = 0;
+        marshaller.finish()
+    }
+}
+
+/// Unmarshals the first of the items in `bytes`, and says how many bytes it took.
+///
+/// # Errors
+/// As [`unmarshal_within`](super::unmarshal_within).
+#[inline]
+pub(crate) fn unmarshal_item<T: DeserializeOwned>(bytes: &[u8], guard: Guard) -> Result<(T, usize), Fault> {
+    let mut reader = Reader::new(bytes, guard);
+    let item = reader.value()?;
+    Ok((item, bytes.len() - reader.rest().len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_survive_and_one_that_refuses_leaves_no_trace() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::{Error, SerializeTuple};
+                let mut half = serializer.serialize_tuple(2)?;
+                half.serialize_element("half of it")?;
+                Err(S::Error::custom("no"))
+            }
+        }
+        let mut items = ItemWriter::new(Shape::Named);
+        for round in 0..2 {
+            for number in 0..100u64 {
+                items.push(&(number << 30)).unwrap();
+                assert!(items.push(&Refuses).is_err());
+            }
+            assert_eq!(items.count(), 100);
+            let mut bytes = items.as_slice();
+            for number in 0..100u64 {
+                let (item, taken) = unmarshal_item::<u64>(bytes, Guard::default()).unwrap();
+                assert_eq!(item, number << 30, "round {round}");
+                bytes = &bytes[taken..];
+            }
+            assert!(bytes.is_empty());
+            items.clear();
+            assert!(items.is_empty() && items.len() == 0);
+        }
+        items.push("text").unwrap();
+        assert_eq!(items.take().as_slice(), b"\xa4text");
+        assert!(items.is_empty());
+    }
+}

@@ -1,0 +1,294 @@
+//! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
+
+use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
+use super::{Connection, Effects, Violation};
+use crate::limits::BATCH_BYTES;
+use crate::marshal::Payload;
+use crate::message::{
+    self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_blocked, encode_cancel,
+    encode_credit, encode_end, encode_items, encode_value,
+};
+use crate::service::{Ending, Failure, STREAM_REPLY};
+use crate::{Code, Error, Executed, Metadata};
+
+/// While more than this waits to be written, streams wait too: they are to fill the connection, not its memory.
+const CROWD_BYTES: usize = 256 * 1024;
+
+/// How many item messages without an item may come in a row.
+const MOST_EMPTY: u32 = 100;
+
+/// Items on their way out, marshalled one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) count: u32,
+    pub(crate) bytes: BatchBytes<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BatchBytes<'a> {
+    /// Copied, side by side with what else goes out.
+    Small(&'a [u8]),
+    /// Sent from where they lie.
+    Large(&'a Payload),
+}
+
+impl BatchBytes<'_> {
+    fn len(&self) -> usize {
+        match self {
+            BatchBytes::Small(bytes) => bytes.len(),
+            BatchBytes::Large(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl<W, H> Connection<W, H> {
+    // ---- what flows out ----
+
+    /// Sends items, or stores who waits until that is possible.
+    pub(crate) fn send_items(
+        &mut self,
+        key: StreamKey,
+        batch: Batch<'_>,
+        waiter: impl FnOnce(&mut Option<W>),
+    ) -> Leave {
+        let crowd = self.outbox.len() >= CROWD_BYTES;
+        let leave = self.streams.ask(key, batch.bytes.len(), crowd, waiter);
+        match leave {
+            Leave::Given => {
+                let before = self.outbox.len();
+                let head = |out: &mut Vec<u8>| encode_items(out, key.name, batch.count);
+                match batch.bytes {
+                    BatchBytes::Small(bytes) => self.outbox.push_copied(bytes, head),
+                    BatchBytes::Large(payload) => self.outbox.push(payload, head),
+                }
+                self.queued += (self.outbox.len() - before) as u64;
+            }
+            Leave::Blocked => self.push_message(|out| encode_blocked(out, key.name)),
+            Leave::Wait | Leave::Over => {}
+        }
+        leave
+    }
+
+    /// How large a batch of items may be for the other side.
+    pub(crate) fn largest_batch(&self) -> usize {
+        self.peer.frame_bytes.saturating_sub(ITEM_HEAD_BYTES)
+    }
+
+    /// Whether nobody wants a stream any more; stores who is to learn of it otherwise.
+    pub(crate) fn is_stream_over(&mut self, key: StreamKey, waiter: impl FnOnce(&mut Option<W>)) -> bool {
+        self.streams.is_over(key, waiter)
+    }
+
+    /// Ends a stream among the arguments of a call.
+    pub(crate) fn end_argument(&mut self, key: StreamKey, ending: &Ending) {
+        if self.streams.finish(key) && self.is_open() {
+            self.push_end(key.name, ending);
+        }
+    }
+
+    /// Gives the reply to a call, which is a stream. False if nobody wants it any more.
+    pub(crate) fn open_reply(&mut self, call: u64, metadata: Option<&Metadata>) -> bool {
+        let wanted = self.is_open() && self.streams.reply_flows_out(call, self.peer.stream_bytes);
+        if wanted {
+            let marker = Payload::from_slice(&STREAM_REPLY);
+            let before = self.outbox.len();
+            self.outbox.push(&marker, |out| encode_value(out, call, metadata));
+            self.queued += (self.outbox.len() - before) as u64;
+        }
+        wanted
+    }
+
+    pub(super) fn push_end(&mut self, name: StreamName, ending: &Ending) {
+        let limit = self.peer.frame_bytes;
+        self.push_message(|out| match ending {
+            Ok(()) => encode_end(out, name, None),
+            Err(Failure::App(value)) if value.len() + ITEM_HEAD_BYTES > limit => {
+                let message = format!("an error of {} bytes, the other side takes {limit}", value.len());
+                let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
+                encode_end(out, name, Some(Err(&error)));
+            }
+            Err(Failure::App(value)) => encode_end(out, name, Some(Ok(value.as_slice()))),
+            Err(Failure::Rpc(error)) => encode_end(out, name, Some(Err(error))),
+        });
+    }
+
+    // ---- what flows in ----
+
+    /// Takes the next items of a stream, when so many bytes of the ones before have been consumed.
+    pub(crate) fn take_items(
+        &mut self,
+        key: StreamKey,
+        consumed: usize,
+        waiter: impl FnOnce(&mut Option<W>),
+    ) -> Taken {
+        let (taken, credit) = self.streams.take(key, consumed, waiter);
+        self.push_credit(key.name, credit);
+        taken
+    }
+
+    /// Nobody here consumes a stream any more: its producer is stopped.
+    pub(crate) fn leave_stream(&mut self, key: StreamKey, effects: &mut Effects<W, H>) {
+        if !self.streams.leave(key) || !self.is_open() {
+            return;
+        }
+        match key.caller {
+            Caller::Here => self.cancel_streams(key.name.call, effects),
+            Caller::There => {
+                self.push_message(|out| encode_credit(out, Credit { name: key.name, bytes: None }));
+            }
+        }
+    }
+
+    fn push_credit(&mut self, name: StreamName, credit: Option<u64>) {
+        if let (Some(_), true) = (credit, self.is_open()) {
+            self.push_message(|out| encode_credit(out, Credit { name, bytes: credit }));
+        }
+    }
+
+    // ---- calls made here ----
+
+    /// The caller of a call with streams has gone. It keeps its place until the other side says that it is over.
+    pub(super) fn cancel_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
+        if self.streams.cancel(call, |waiter| effects.wake.push(waiter)) && self.is_open() {
+            self.push_message(|out| encode_cancel(out, call));
+        }
+    }
+
+    /// The final message of a call with streams has come, and was not the end of its reply.
+    pub(super) fn close_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
+        if self.streams.close(Caller::Here, call, |waiter| effects.wake.push(waiter)).is_some() {
+            self.calls.streams_ended();
+            self.grant(effects);
+        }
+    }
+
+    /// The calls with streams above an id were never taken by the other side.
+    pub(super) fn forget_untaken_streams(&mut self, last_id: u64, effects: &mut Effects<W, H>) {
+        for call in self.streams.untaken(last_id) {
+            self.close_streams(call, effects);
+        }
+    }
+
+    // ---- calls made there ----
+
+    /// A call with streams was stopped here; its final message says why, once its handler has ended.
+    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure) {
+        if let Some(streams) = self.streams.get(Caller::There, call) {
+            streams.stopped.get_or_insert(failure);
+        }
+    }
+
+    /// The handler of a call with streams has ended: sends its final message.
+    pub(super) fn finish_streams(
+        &mut self,
+        call: u64,
+        reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
+        effects: &mut Effects<W, H>,
+    ) {
+        let Some(streams) = self.streams.close(Caller::There, call, |waiter| effects.wake.push(waiter)) else {
+            return;
+        };
+        if !self.is_open() {
+            return;
+        }
+        let failure = |failure: &Failure| Err(failure.clone());
+        let ended: Result<Payload, Failure> = match (&streams.stopped, reply) {
+            (Some(stopped), _) => failure(stopped),
+            (None, Some((reply, _))) => reply.clone(),
+            (None, None) => Err(Failure::Rpc(
+                Error::new(Code::Unavailable, "the handler was dropped").with_executed(Executed::Maybe),
+            )),
+        };
+        if streams.has_replied() {
+            self.push_end(StreamKey::reply(Caller::There, call).name, &ended.map(drop));
+        } else {
+            self.push_reply(call, &ended, reply.and_then(|(_, metadata)| metadata));
+        }
+    }
+
+    // ---- messages ----
+
+    pub(super) fn handle_items(
+        &mut self,
+        items: Items<'_>,
+        keep: impl FnOnce(&[u8]) -> Payload,
+        effects: &mut Effects<W, H>,
+    ) -> Result<(), Violation> {
+        let key = StreamKey::incoming(items.name);
+        self.check_seen(key)?;
+        if items.count == 0 {
+            self.empty_items += 1;
+            if self.empty_items > MOST_EMPTY {
+                let message = format_args!("{MOST_EMPTY} messages of items without an item");
+                return Err(Violation::new(Reason::Calm, message));
+            }
+            return Ok(());
+        }
+        self.empty_items = 0;
+        let chunk = || Chunk { count: items.count, bytes: keep(items.bytes) };
+        let received = self.streams.receive(key, items.bytes.len(), chunk)?;
+        self.took(received, effects);
+        Ok(())
+    }
+
+    pub(super) fn handle_end(
+        &mut self,
+        end: message::End<'_>,
+        keep: impl FnOnce(&[u8]) -> Payload,
+        effects: &mut Effects<W, H>,
+    ) -> Result<(), Violation> {
+        let key = StreamKey::incoming(end.name);
+        self.check_seen(key)?;
+        let ending = match end.error {
+            None => Ok(()),
+            Some(Verdict::Rpc(error)) => Err(Failure::Rpc(error)),
+            Some(Verdict::App(value) | Verdict::Value(value)) => Err(Failure::App(keep(value))),
+        };
+        let received = self.streams.receive_end(key, ending, |waiter| effects.wake.push(waiter))?;
+        self.took(received, effects);
+        if key.caller == Caller::Here {
+            self.calls.streams_ended();
+            self.grant(effects);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_credit(
+        &mut self,
+        credit: Credit,
+        effects: &mut Effects<W, H>,
+    ) -> Result<(), Violation> {
+        let key = StreamKey::outgoing(credit.name);
+        self.check_seen(key)?;
+        let received = self.streams.receive_credit(key, credit.bytes)?;
+        self.took(received, effects);
+        Ok(())
+    }
+
+    pub(super) fn handle_blocked(&mut self, name: StreamName) {
+        let credit = self.streams.receive_blocked(StreamKey::incoming(name));
+        self.push_credit(name, credit);
+    }
+
+    fn took(&mut self, received: Received<W>, effects: &mut Effects<W, H>) {
+        match received {
+            Received::Taken(waiter) => effects.wake.extend(waiter),
+            Received::Ignored => self.ignored += 1,
+        }
+    }
+
+    /// What is said of a call of the other side that it has not made yet is no lateness.
+    fn check_seen(&self, key: StreamKey) -> Result<(), Violation> {
+        let StreamName { call, stream } = key.name;
+        if key.caller == Caller::There && call > self.highest_seen {
+            let message = format_args!("stream {stream} of call {call}, which was never made");
+            return Err(Violation::new(Reason::Protocol, message));
+        }
+        Ok(())
+    }
+
+    /// Streams that wait for room may have found some.
+    pub(super) fn make_room(&mut self, effects: &mut Effects<W, H>) {
+        self.streams.make_room(CROWD_BYTES, BATCH_BYTES, |waiter| effects.wake.push(waiter));
+    }
+}
