@@ -14,6 +14,7 @@ const MOST_ARGUMENTS: usize = 16;
 pub(crate) fn service(service: &Service, report: &mut Report) {
     for method in &service.methods {
         options_go_together(method, report);
+        streams_allow_the_options(method, report);
         argument_names_differ(method, report);
         arguments_are_few(method, report);
         defaults_come_last(method, report);
@@ -28,7 +29,7 @@ fn options_go_together(method: &Method, report: &mut Report) {
     let Some(oneway) = &method.options.oneway else { return };
     match &method.outcome {
         Outcome::Nothing => {}
-        Outcome::Value(written) | Outcome::Result { written, .. } => {
+        Outcome::Value(written) | Outcome::Result { written, .. } | Outcome::Stream { written, .. } => {
             let message =
                 "nobody waits for the result of a one-way method: leave it out, or leave out `oneway`";
             report.mistake(written, message);
@@ -37,6 +38,19 @@ fn options_go_together(method: &Method, report: &mut Report) {
     if method.options.idempotent.is_some() {
         let message = "a one-way call is never repeated: leave out `idempotent`, or leave out `oneway`";
         report.mistake(oneway, message);
+    }
+}
+
+/// A stream is sent once, by a caller who stays for it.
+fn streams_allow_the_options(method: &Method, report: &mut Report) {
+    let Some(first) = method.arguments.iter().find(|argument| argument.is_stream()) else { return };
+    if method.options.oneway.is_some() {
+        let message = "a one-way call is over before its streams are: send a `Vec<T>`, or leave out `oneway`";
+        report.mistake(&first.ty, message);
+    } else if let Some(idempotent) = &method.options.idempotent {
+        let message =
+            "a stream cannot be sent twice, and so this call is never repeated: leave out `idempotent`";
+        report.mistake(idempotent, message);
     }
 }
 
@@ -63,9 +77,12 @@ fn arguments_are_few(method: &Method, report: &mut Report) {
 
 /// A missing argument can only be told from a present one at the end of the list.
 fn defaults_come_last(method: &Method, report: &mut Report) {
-    let required = method.arguments.iter().rposition(|argument| argument.default.is_none());
+    let is_required = |argument: &Argument| argument.default.is_none() || argument.is_stream();
+    let required = method.arguments.iter().rposition(is_required);
     for (position, argument) in method.arguments.iter().enumerate() {
-        if let Some(default) = &argument.default {
+        if argument.is_stream() {
+            streams_are_not_missing(argument, report);
+        } else if let Some(default) = &argument.default {
             if let Some(required) = required.filter(|required| position < *required) {
                 let message = format!(
                     "only the last arguments may be missing: move `{}` behind `{}`",
@@ -82,6 +99,17 @@ fn defaults_come_last(method: &Method, report: &mut Report) {
                            `#[rpc(default)]` can have a `#[cfg]`";
             report.mistake(condition, message);
         }
+    }
+}
+
+fn streams_are_not_missing(argument: &Argument, report: &mut Report) {
+    if let Some(default) = &argument.default {
+        report.mistake(default, "a stream may be empty, but is never missing: leave out `default`");
+    }
+    if let Some(condition) = argument.attributes.cfg() {
+        let message = "a stream may be empty, but is never missing: leave this `#[cfg]` out, \
+                       or write the method twice, each under its own";
+        report.mistake(condition, message);
     }
 }
 

@@ -39,6 +39,12 @@ use report::Report;
 /// gives, beside the trait, `CalculatorClient`, whose methods return a `Call` to await, and
 /// `CalculatorServer`, which serves any `Calculator`. An impl of the trait is an ordinary impl with `async fn`s.
 ///
+/// # Streams
+///
+/// A handler gives a stream as `impl Stream<Item = T>` or `Result<impl Stream<Item = T>, E>`, and callers get a
+/// `Streaming<T>`; it takes one as a `Streaming<T>`, and callers give any stream of `T`. With `Item = Result<T, E>`,
+/// which is `Streaming<T, E>` on the other side, the first `Err` ends the stream.
+///
 /// # Options of the service
 ///
 /// | `#[service(...)]` | |

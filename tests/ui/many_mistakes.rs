@@ -16,7 +16,7 @@ pub unsafe trait Many<'a, T> {
     #[rpc(idempotant, oneway)]
     async fn options(&self, #[rpc(default)] first: u8, #[cfg(unix)] second: u8) -> u8;
     #[rpc(name = "options")]
-    async fn new(&self, stream: Streaming<T>);
+    async fn new(&self, streams: Vec<Streaming<T>>) -> impl Stream<Item = &T>;
 }
 
 fn main() {}

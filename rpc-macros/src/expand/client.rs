@@ -2,11 +2,11 @@
 
 use super::generics::Parameters;
 use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics, moved};
-use crate::model::{Argument, Method, Outcome, Service};
-use proc_macro2::{Span, TokenStream};
+use crate::model::{Argument, Item, Method, Outcome, Passing, Service};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::LitStr;
 use syn::ext::IdentExt;
+use syn::{LitStr, Path};
 
 /// ```text
 /// Input:   trait Name { ... }
@@ -94,8 +94,12 @@ fn constructors(service: &Service, names: &Names) -> TokenStream {
 
 /// ```text
 /// Input:   async fn divide(&self, dividend: i64, divisor: i64) -> Result<i64, MathError>;
+///          async fn sum(&self, numbers: Streaming<i64>) -> i64;
 /// Output:  fn divide(&self, dividend: i64, divisor: i64) -> Call<i64, MathError> {
 ///              self.channel.call("Name.divide", (dividend, divisor))
+///          }
+///          fn sum(&self, numbers: impl Stream<Item = i64> + Send + 'static) -> Call<i64> {
+///              self.channel.call("Name.sum", (StreamArgument(1),)).stream(numbers)
 ///          }
 /// ```
 fn stub(service: &Service, method: &Method) -> TokenStream {
@@ -107,14 +111,8 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     let wire_name = wire_name(service, method);
     let documentation =
         (!method.attributes.has_docs()).then(|| docs(&format!("Calls `{}`.", wire_name.value())));
-    let parameters = arguments.iter().map(|Argument { attributes, ident, ty, .. }| {
-        let (attributes, ident) = (attributes.for_code(), moved(ident, at(ident)));
-        quote!(#attributes #ident: #ty)
-    });
-    let values = arguments.iter().map(|Argument { attributes, ident, .. }| {
-        let (attributes, ident) = (attributes.cfgs(), moved(ident, at(ident)));
-        quote!(#attributes #ident)
-    });
+    let parameters = arguments.iter().map(|argument| parameter(krate, argument));
+    let values = values(krate, arguments);
     // A tuple of one needs a comma; every other reads better without.
     let comma = (arguments.len() == 1).then(|| quote!(,));
     // What the compiler may find wrong with the result is shown at the result.
@@ -122,6 +120,10 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
         Outcome::Nothing => (quote!(()), at(&ident)),
         Outcome::Value(ty) => (quote!(#ty), at(ty)),
         Outcome::Result { written, value, error } => (quote!(#value, #error), at(written)),
+        Outcome::Stream { written, item: Item { value, error: ends }, error } => {
+            let (place, ends, error) = (at(written), ends.iter(), error.iter());
+            (quote_spanned!(place=> #krate::Streaming<#value #(, #ends)*> #(, #error)*), place)
+        }
     };
     let call = match (&options.oneway, service.compact) {
         (None, false) => quote_spanned!(place=> call),
@@ -130,13 +132,57 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
         (Some(_), true) => quote_spanned!(place=> notify_compact),
     };
     let idempotent = options.idempotent.as_ref().map(|_| quote!(.idempotent()));
+    let streams = arguments.iter().filter_map(stream);
     quote_spanned! {ident.span()=>
         #documentation
         #attributes
         #visibility fn #ident(&self #(, #parameters)*) -> #krate::Call<#result> {
-            self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent
+            self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent #(#streams)*
         }
     }
+}
+
+/// `name: T`; where the handler takes a stream, callers give any.
+fn parameter(krate: &Path, argument: &Argument) -> TokenStream {
+    let Argument { attributes, ident, ty, passing, .. } = argument;
+    let (attributes, ident) = (attributes.for_code(), moved(ident, at(ident)));
+    let Passing::Streamed(Item { value, error }) = passing else { return quote!(#attributes #ident: #ty) };
+    let place = at(ty);
+    let item = match error {
+        None => quote!(#value),
+        Some(error) => quote_spanned!(place=> ::core::result::Result<#value, #error>),
+    };
+    quote_spanned! {place=>
+        #attributes #ident: impl #krate::Stream<Item = #item> + ::core::marker::Send + 'static
+    }
+}
+
+/// The arguments as they are sent. In place of a stream stands its number: the first is 1, as 0 is the reply's.
+fn values(krate: &Path, arguments: &[Argument]) -> Vec<TokenStream> {
+    let mut streams = 0;
+    let value = |argument: &Argument| {
+        let Argument { attributes, ident, ty, .. } = argument;
+        let (attributes, ident) = (attributes.cfgs(), moved(ident, at(ident)));
+        if argument.is_stream() {
+            streams += 1;
+            let number = Literal::usize_unsuffixed(streams);
+            quote_spanned!(at(ty)=> #krate::StreamArgument(#number))
+        } else {
+            quote!(#attributes #ident)
+        }
+    };
+    arguments.iter().map(value).collect()
+}
+
+/// `.stream(name)`, which hands a stream to its call.
+fn stream(argument: &Argument) -> Option<TokenStream> {
+    let Argument { ident, ty, passing, .. } = argument;
+    let Passing::Streamed(item) = passing else { return None };
+    let (ident, place) = (moved(ident, at(ident)), at(ty));
+    Some(match item.error {
+        None => quote_spanned!(place=> .stream(#ident)),
+        Some(_) => quote_spanned!(place=> .try_stream(#ident)),
+    })
 }
 
 fn wire_name(service: &Service, method: &Method) -> LitStr {

@@ -3,7 +3,7 @@
 use super::generics::Parameters;
 use super::{Names, allow_deprecated, at, attributes_of_impl, moved};
 use crate::model::{Argument, Method, Outcome, Passing, Service};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -58,9 +58,11 @@ fn description(service: &Service, method: &Method) -> TokenStream {
     let oneway = options.oneway.as_ref().map(|_| quote!(.oneway()));
     let idempotent = options.idempotent.as_ref().map(|_| quote!(.idempotent()));
     let no_cancel = options.no_cancel.as_ref().map(|_| quote!(.no_cancel()));
+    let streaming = method.has_streams().then(|| quote!(.streaming()));
     let compact = service.compact.then(|| quote!(.compact()));
     quote! {
-        #cfgs #krate::Method::new(#name, &[#(#arguments),*]) #aliases #oneway #idempotent #no_cancel #compact
+        #cfgs #krate::Method::new(#name, &[#(#arguments),*])
+            #aliases #oneway #idempotent #no_cancel #streaming #compact
     }
 }
 
@@ -84,16 +86,19 @@ fn body(service: &Service) -> TokenStream {
 
 /// ```text
 /// Input:   async fn add(&self, a: i64, b: i64) -> i64;
+///          async fn primes(&self, limit: u64) -> impl Stream<Item = u64>;
 /// Output:  "add" => request.reply(Name::add(&*self.handler, arguments.next()?, arguments.next()?).await),
+///          "primes" => request.stream(Name::primes(&*self.handler, arguments.next()?).await).await,
 /// ```
 fn arm(service: &Service, method: &Method) -> TokenStream {
     let (cfgs, name, ident) = (method.attributes.cfgs(), method.name(), &method.ident);
-    let (place, reply) = match &method.outcome {
-        Outcome::Nothing => (at(ident), "reply"),
-        Outcome::Value(ty) => (at(ty), "reply"),
-        Outcome::Result { written, .. } => (at(written), "result"),
+    let place = match &method.outcome {
+        Outcome::Nothing => at(ident),
+        Outcome::Value(written) | Outcome::Result { written, .. } | Outcome::Stream { written, .. } => {
+            at(written)
+        }
     };
-    let (reply, service_trait) = (Ident::new(reply, place), moved(&service.ident, place));
+    let service_trait = moved(&service.ident, place);
     let (_, types, _) = service.generics.split_for_impl();
     let types = types.as_turbofish();
     let arguments = method.arguments.iter().map(decoded);
@@ -101,7 +106,18 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
     let call = quote_spanned! {place=>
         #service_trait #types::#ident(&*self.handler #(, #arguments)*).await
     };
-    quote_spanned!(Span::mixed_site()=> #cfgs #name => request.#reply(#call),)
+    let reply = match &method.outcome {
+        Outcome::Nothing | Outcome::Value(_) => quote_spanned!(place=> reply(#call)),
+        Outcome::Result { .. } => quote_spanned!(place=> result(#call)),
+        Outcome::Stream { item, error, .. } => {
+            let stream = if error.is_some() { quote_spanned!(place=> request.opened(#call)?) } else { call };
+            match item.error {
+                None => quote_spanned!(place=> stream(#stream).await),
+                Some(_) => quote_spanned!(place=> try_stream(#stream).await),
+            }
+        }
+    };
+    quote_spanned!(Span::mixed_site()=> #cfgs #name => request.#reply,)
 }
 
 /// The expression that decodes an argument, shown at its type where that cannot be decoded.
@@ -115,6 +131,7 @@ fn decoded(argument: &Argument) -> TokenStream {
         (Passing::LentSlice(ty), _) => {
             quote_spanned!(place=> #cfgs &arguments.next::<::std::vec::Vec<#ty>>()?)
         }
+        (Passing::Streamed(_), _) => quote_spanned!(place=> #cfgs request.streaming(arguments.next()?)?),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The trait that users implement.
 
 use super::{at, generics};
-use crate::model::{Argument, Method, MethodTokens, Outcome, Service, ServiceTokens};
+use crate::model::{Argument, Method, MethodTokens, Outcome, Service, ServiceTokens, stream_in_result};
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
+use syn::{Type, TypeParamBound, parse_quote_spanned};
 
 /// ```text
 /// Input:   trait Name { async fn add(&self, a: i64, b: i64) -> i64; }
@@ -43,6 +44,7 @@ fn method(method: &Method) -> TokenStream {
     let (place, output) = match &method.outcome {
         Outcome::Nothing => (asyncness.span, quote_spanned!(asyncness.span=> ())),
         Outcome::Value(written) | Outcome::Result { written, .. } => (written.span(), quote!(#written)),
+        Outcome::Stream { written, .. } => (written.span(), with_send(written)),
     };
     let mut expanded = quote!(#attributes #fn_token #ident);
     parentheses.surround(&mut expanded, |inside| inside.extend(quote!(&#receiver #(, #arguments)*)));
@@ -54,4 +56,21 @@ fn method(method: &Method) -> TokenStream {
         None => quote_spanned!(place=> ;),
     });
     expanded
+}
+
+/// `impl Stream<Item = T> + Send`: the future that polls a stream is as `Send` as the stream is.
+fn with_send(written: &Type) -> TokenStream {
+    let mut output = written.clone();
+    if let Some(stream) = stream_in_result(&mut output) {
+        let is_send = |bound: &TypeParamBound| match bound {
+            TypeParamBound::Trait(bound) => {
+                bound.path.segments.last().is_some_and(|last| last.ident == "Send")
+            }
+            _ => false,
+        };
+        if !stream.bounds.iter().any(is_send) {
+            stream.bounds.push(parse_quote_spanned!(stream.impl_token.span=> ::core::marker::Send));
+        }
+    }
+    output.into_token_stream()
 }

@@ -7,10 +7,13 @@ mod argument;
 mod attributes;
 mod method;
 mod service;
+mod stream;
 mod types;
+mod walk;
 
 pub(crate) use self::attributes::Attributes;
 pub(crate) use self::service::{is_self, service};
+pub(crate) use self::stream::in_result as stream_in_result;
 pub(crate) use self::types::plain;
 
 use proc_macro2::Ident;
@@ -99,6 +102,8 @@ pub(crate) enum Passing {
     Lent(Type),
     /// `&[T]`: a vector of `T` is decoded, and lent for the time of the call.
     LentSlice(Type),
+    /// `Streaming<T>`: its number is decoded, and the stream of that number is handed on.
+    Streamed(Item),
 }
 
 /// What a method gives back.
@@ -111,9 +116,32 @@ pub(crate) enum Outcome {
         value: Box<Type>,
         error: Box<Type>,
     },
+    /// `impl Stream<Item = T>`, or a `Result` of one, which then has an `error`.
+    Stream {
+        written: Box<Type>,
+        item: Item,
+        error: Option<Box<Type>>,
+    },
+}
+
+/// What a stream carries: values, and an error that ends it early if it has one of its own.
+pub(crate) struct Item {
+    pub(crate) value: Box<Type>,
+    pub(crate) error: Option<Box<Type>>,
+}
+
+impl Argument {
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.passing, Passing::Streamed(_))
+    }
 }
 
 impl Method {
+    /// Whether a call of it has streams, in its arguments or as its reply.
+    pub(crate) fn has_streams(&self) -> bool {
+        matches!(self.outcome, Outcome::Stream { .. }) || self.arguments.iter().any(Argument::is_stream)
+    }
+
     /// The method's name on the wire, within its service.
     pub(crate) fn name(&self) -> LitStr {
         self.options

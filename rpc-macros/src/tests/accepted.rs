@@ -24,6 +24,28 @@ fn accepted_forms_expand() {
         ("", "trait Const<const N: usize> { async fn a(&self, a: Block<N>); }"),
         ("", "trait Both { #[rpc(oneway)] #[rpc(no_cancel)] async fn a(&self); }"),
         ("", "trait Angles<> { async fn a<>(&self); }"),
+        ("", "trait Given { async fn a(&self) -> impl Stream<Item = ()>; }"),
+        (
+            "",
+            "trait Elsewhere { async fn a(&self) -> (impl futures_core::Stream<Item = Cow<'static, str>>); }",
+        ),
+        ("", "trait Beside { async fn a(&self) -> impl 'static + Unpin + Stream<Item = u8> + Sync; }"),
+        ("", "trait Opened { async fn a(&self) -> io::Result<(impl Stream<Item = u8>), E>; }"),
+        ("", "trait Alias { async fn a(&self) -> impl Stream<Item = io::Outcome>; }"),
+        (
+            "",
+            "trait Taken { async fn a(&self, a: (rpc::Streaming<(u8, String)>), b: ::rpc::Streaming<u8, E>); }",
+        ),
+        (
+            "",
+            "trait Results { async fn a(&self, a: Streaming<Result<u8, E>>, b: Streaming<io::Result<u8>>); }",
+        ),
+        ("", "trait Streaming { async fn streaming(&self, streaming: Streaming<Stream>) -> Stream; }"),
+        (
+            "",
+            "trait Both { #[rpc(no_cancel)] async fn a(&self, a: Streaming<u8>) -> impl Stream<Item = u8>; }",
+        ),
+        ("", "trait Again { #[rpc(idempotent)] async fn a(&self) -> impl Stream<Item = u8>; }"),
     ] {
         expand(options, item).unwrap_or_else(|errors| panic!("{item}: {errors:?}"));
     }
@@ -34,6 +56,33 @@ fn the_most_arguments() {
     let list = |count: usize| (0..count).map(|n| format!(", a{n}: u8")).collect::<String>();
     assert!(expand("", &format!("trait Long {{ async fn a(&self{}); }}", list(16))).is_ok());
     assert!(expand("", &format!("trait Long {{ async fn a(&self{}); }}", list(17))).is_err());
+}
+
+#[test]
+fn streams_are_numbered_among_themselves() {
+    let item = "trait Some { async fn a(&self, a: u8, b: Streaming<u8>, c: &str, d: Streaming<u8, E>); }";
+    let expanded = expand("", item).unwrap();
+    let call = "(a, ::rpc::StreamArgument(1), c, ::rpc::StreamArgument(2))";
+    assert!(expanded.contains(call), "{expanded}");
+    assert!(expanded.contains(".stream(b)\n            .try_stream(d)"), "{expanded}");
+}
+
+#[test]
+fn a_stream_is_send_once() {
+    for (result, declared) in [
+        ("impl Stream<Item = u8>", "impl Stream<Item = u8> + ::core::marker::Send,"),
+        ("impl Stream<Item = u8> + Send", "impl Stream<Item = u8> + Send,"),
+        ("impl Send + Stream<Item = u8>", "impl Send + Stream<Item = u8>,"),
+        ("impl core::marker::Send + Stream<Item = u8>", "impl core::marker::Send + Stream<Item = u8>,"),
+        ("impl Stream<Item = u8> +", "impl Stream<Item = u8> + ::core::marker::Send,"),
+        (
+            "Result<impl Stream<Item = u8>, Send>",
+            "Result<impl Stream<Item = u8> + ::core::marker::Send, Send>,",
+        ),
+    ] {
+        let expanded = expand("", &format!("trait Some {{ async fn a(&self) -> {result}; }}")).unwrap();
+        assert!(expanded.contains(&format!("Output = {declared}")), "{result}: {expanded}");
+    }
 }
 
 #[test]
@@ -59,6 +108,7 @@ fn no_damage_makes_it_panic() {
         include_str!("../../tests/snapshots/small.rs"),
         include_str!("../../tests/snapshots/generic.rs"),
         include_str!("../../tests/snapshots/decorated.rs"),
+        include_str!("../../tests/snapshots/streams.rs"),
     ] {
         let whole: TokenStream = source.parse().unwrap();
         let damaged = without_each(&whole);

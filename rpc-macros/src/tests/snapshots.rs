@@ -22,6 +22,11 @@ fn decorated() {
     check("decorated");
 }
 
+#[test]
+fn streams() {
+    check("streams");
+}
+
 fn check(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
     let source = std::fs::read_to_string(folder.join(name).with_extension("rs")).unwrap();

@@ -2,6 +2,7 @@ use rpc::service;
 
 #[service]
 trait Refused {
+    #[rpc(oneway)]
     async fn method(&self, argument: Streaming<u8>);
 }
 

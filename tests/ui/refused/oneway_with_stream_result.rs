@@ -2,6 +2,7 @@ use rpc::service;
 
 #[service]
 trait Refused {
+    #[rpc(oneway)]
     async fn method(&self) -> impl Stream<Item = u8>;
 }
 

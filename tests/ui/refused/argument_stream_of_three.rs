@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async fn method(&self, argument: Streaming<u8, u16, u32>);
+}
+
+fn main() {}

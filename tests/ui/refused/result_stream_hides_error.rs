@@ -1,0 +1,8 @@
+use rpc::service;
+
+#[service]
+trait Refused {
+    async fn method(&self) -> impl Stream<Item = Result<u8>>;
+}
+
+fn main() {}
