@@ -12,15 +12,15 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::channel::{Channel, Way};
-use crate::returned::{CallHome, RawReply, Returned};
-use crate::stream::{Fallible, Inlet, Plain};
 use crate::context::inherited;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
+use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
     Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
 };
 use crate::service::{MethodError, is_stream_reply};
+use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
 
 /// A call that has been prepared: a future of its reply, with the call's options as methods.

@@ -37,14 +37,15 @@ pub use call::{Call, WithMetadata};
 pub use channel::{Channel, Connecting};
 pub use context::{Context, Peer, Scope};
 pub use error::{CallError, Code, Error, Executed, VersionMismatch};
+pub use futures_core::Stream;
 pub use limits::Limits;
 pub use marshal::{
-    ArgumentList, Arguments, ParseTimestampError, Payload, Shape, StreamArgument, Timestamp, TimestampRangeError, Value,
+    ArgumentList, Arguments, ParseTimestampError, Payload, Shape, StreamArgument, Timestamp,
+    TimestampRangeError, Value,
 };
 pub use metadata::Metadata;
 pub use returned::{Items, Returned};
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
-pub use futures_core::Stream;
 pub use service::{Failure, Method, MethodError, Reply, Request, Service};
 pub use stream::{Iter, Streaming, iter};
 pub use transport::{

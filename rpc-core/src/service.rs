@@ -183,7 +183,8 @@ impl Request {
         match inlet {
             Some(inlet) => Ok(Streaming::new(inlet, self.guard)),
             None => {
-                let message = format!("stream {} is not among those of the call, or stands twice", argument.0);
+                let message =
+                    format!("stream {} is not among those of the call, or stands twice", argument.0);
                 Err(Error::not_executed(Code::InvalidArgument, message).into())
             }
         }

@@ -230,7 +230,8 @@ impl<W> Calls<W> {
             if !matches!(slot.state, State::Waiting { .. }) {
                 continue;
             }
-            if let State::Waiting { waiter, .. } = std::mem::replace(&mut slot.state, State::Granted { place })
+            if let State::Waiting { waiter, .. } =
+                std::mem::replace(&mut slot.state, State::Granted { place })
             {
                 self.placed[place as usize] += 1;
                 return Some(waiter);
@@ -497,7 +498,8 @@ mod tests {
     #[test]
     fn places_are_granted_in_order_and_a_dropped_one_is_passed_on() {
         let mut calls = Calls::<u32>::default();
-        let ids: Vec<_> = (0..3).map(|waiter| calls.wait(waiter, None, false, Place::Call).expect("an id")).collect();
+        let ids: Vec<_> =
+            (0..3).map(|waiter| calls.wait(waiter, None, false, Place::Call).expect("an id")).collect();
         calls.abandon(ids[0]);
         assert_eq!(calls.grant(Place::Call), Some(1));
         assert_eq!(calls.placed(Place::Call), 1);

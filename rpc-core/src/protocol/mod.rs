@@ -15,8 +15,7 @@ mod tests;
 
 pub(crate) use calls::{CallFailure, CallId, Outcome, deadline_exceeded};
 pub(crate) use connection::{
-    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Violation,
-    push_reply,
+    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Violation, push_reply,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
 pub(crate) use served::{CallKey, Counts};

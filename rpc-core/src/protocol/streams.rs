@@ -237,7 +237,12 @@ impl<W> Streams<W> {
     }
 
     /// The final message of a call was sent or has come: all that is left of it ends.
-    pub(crate) fn close(&mut self, caller: Caller, call: u64, woken: impl FnMut(W)) -> Option<CallStreams<W>> {
+    pub(crate) fn close(
+        &mut self,
+        caller: Caller,
+        call: u64,
+        woken: impl FnMut(W),
+    ) -> Option<CallStreams<W>> {
         let mut streams = self.calls(caller).remove(&call)?;
         streams.leave_all(&mut self.grown, self.window, woken);
         Some(streams)
@@ -246,13 +251,11 @@ impl<W> Streams<W> {
     /// Nobody here wants anything of a call any more; its final message is still to come.
     pub(crate) fn cancel(&mut self, call: u64, woken: impl FnMut(W)) -> bool {
         let (grown, window) = (&mut self.grown, self.window);
-        let Some(streams) = self.here.get_mut(&call).filter(|streams| !streams.cancelled) else { return false };
+        let Some(streams) = self.here.get_mut(&call).filter(|streams| !streams.cancelled) else {
+            return false;
+        };
         streams.cancelled = true;
-        let unopened = matches!(streams.reply, Flow::Unopened);
         streams.leave_all(grown, window, woken);
-        if unopened {
-            streams.reply = Flow::Unopened;
-        }
         true
     }
 
@@ -488,7 +491,11 @@ impl<W> Streams<W> {
         }
         if outflow.credit <= 0 {
             waiter(&mut outflow.waiter);
-            return if std::mem::replace(&mut outflow.said_blocked, true) { Leave::Wait } else { Leave::Blocked };
+            return if std::mem::replace(&mut outflow.said_blocked, true) {
+                Leave::Wait
+            } else {
+                Leave::Blocked
+            };
         }
         outflow.credit -= bytes as i64;
         outflow.said_blocked = false;
@@ -529,7 +536,11 @@ impl<W> Streams<W> {
     }
 
     /// The other side gives credit, or (none) wants no more. Says who is to be woken.
-    pub(crate) fn receive_credit(&mut self, key: StreamKey, bytes: Option<u64>) -> Result<Received<W>, Violation> {
+    pub(crate) fn receive_credit(
+        &mut self,
+        key: StreamKey,
+        bytes: Option<u64>,
+    ) -> Result<Received<W>, Violation> {
         let shown = Shown(key.name);
         match (self.flow(key), bytes) {
             (Some(Flow::Out(outflow)), Some(bytes)) => {
@@ -613,7 +624,8 @@ impl<W> CallStreams<W> {
     }
 
     fn leave_all(&mut self, grown: &mut usize, window: usize, mut woken: impl FnMut(W)) {
-        for flow in self.flows() {
+        // Whether the reply was a stream is still to be known.
+        for flow in self.flows().filter(|flow| !matches!(flow, Flow::Unopened)) {
             let waiter = match std::mem::replace(flow, Flow::Over) {
                 Flow::In(inflow) => {
                     *grown -= inflow.window - window;

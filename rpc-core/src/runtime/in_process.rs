@@ -12,8 +12,8 @@ use tokio::time::Sleep;
 
 use super::blocking::Home;
 use super::clock::now;
-use super::flows::{Argument, Arguments};
 use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
+use super::flows::{Argument, Arguments};
 use crate::context::{Ambient, Origin, Peer};
 use crate::marshal::{Guard, ItemWriter, Payload, Shape};
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
@@ -37,11 +37,7 @@ impl InProcess {
     }
 
     /// Starts a call, which then runs in whoever polls it.
-    pub(crate) fn enter(
-        &self,
-        call: &NewCall<'_>,
-        arguments: Arguments,
-    ) -> Result<LocalCall, CallFailure> {
+    pub(crate) fn enter(&self, call: &NewCall<'_>, arguments: Arguments) -> Result<LocalCall, CallFailure> {
         if call.deadline.is_some_and(|deadline| deadline <= now()) {
             return Err(CallFailure::Rpc(deadline_exceeded(Executed::No)));
         }

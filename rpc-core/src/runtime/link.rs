@@ -113,10 +113,7 @@ impl Link {
     }
 
     /// Changes something about the connection, and sees to it that what this says goes out.
-    pub(crate) fn change(
-        &self,
-        change: impl FnOnce(&mut Connection<Waker, Running>, &mut LinkEffects),
-    ) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Connection<Waker, Running>, &mut LinkEffects)) {
         let mut effects = LinkEffects::default();
         let mut shared = self.lock();
         change(&mut shared.connection, &mut effects);

@@ -26,7 +26,10 @@ pub(crate) trait Inlet: Send {
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// So many items, marshalled one after the other.
-    Items { count: u32, bytes: Payload },
+    Items {
+        count: u32,
+        bytes: Payload,
+    },
     End(Ending),
 }
 

@@ -77,12 +77,8 @@ impl<W, H> Connection<W, H> {
         if let (CallKey::Stream(call), Some(arguments)) = (key, head.streams) {
             self.streams.open_from_there(call, arguments);
         }
-        let admitted = Admitted {
-            key,
-            deadline,
-            metadata: head.metadata,
-            streams: head.streams.unwrap_or_default(),
-        };
+        let admitted =
+            Admitted { key, deadline, metadata: head.metadata, streams: head.streams.unwrap_or_default() };
         Ok(Handled::Call { admitted, method: head.method, params })
     }
 

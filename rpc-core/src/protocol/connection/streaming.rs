@@ -185,7 +185,8 @@ impl<W, H> Connection<W, H> {
         reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
         effects: &mut Effects<W, H>,
     ) {
-        let Some(streams) = self.streams.close(Caller::There, call, |waiter| effects.wake.push(waiter)) else {
+        let Some(streams) = self.streams.close(Caller::There, call, |waiter| effects.wake.push(waiter))
+        else {
             return;
         };
         if !self.is_open() {

@@ -93,7 +93,7 @@ impl History {
         let waiter = self.next;
         self.next += 1;
         match self.pair.client.enter(waiter, self.pair.now, |call| Plain { deadline, ..call }) {
-            Entry::Entered(id) => drop(self.open.insert(waiter, id)),
+            Entry::Entered(id) | Entry::Waiting(id) => drop(self.open.insert(waiter, id)),
             other => panic!("a call was not taken: {other:?}"),
         }
     }

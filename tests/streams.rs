@@ -1,0 +1,157 @@
+//! Streams in all their shapes, over a socket and in process.
+
+use std::time::Duration;
+
+use rpc::{CallError, Code, Executed, Server, Stream, Streaming, iter, service};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Odd(u64);
+
+#[service]
+trait Numbers {
+    async fn count(&self, to: u64) -> impl Stream<Item = u64>;
+    async fn pick(&self, to: u64) -> Result<impl Stream<Item = u64>, Odd>;
+    async fn even(&self, numbers: Vec<u64>) -> impl Stream<Item = Result<u64, Odd>>;
+    async fn failing(&self) -> impl Stream<Item = Result<u64, rpc::Error>>;
+    async fn sum(&self, scale: u64, numbers: Streaming<u64>) -> u64;
+    async fn weigh(&self, numbers: Streaming<u64, Odd>) -> Result<u64, Odd>;
+    async fn running(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64>;
+    async fn zip(&self, left: Streaming<u64>, name: &str, right: Streaming<String>) -> Vec<String>;
+}
+
+struct Here;
+
+impl Numbers for Here {
+    async fn count(&self, to: u64) -> impl Stream<Item = u64> {
+        iter(0..to)
+    }
+
+    async fn pick(&self, to: u64) -> Result<impl Stream<Item = u64>, Odd> {
+        if to % 2 == 0 { Ok(iter(0..to)) } else { Err(Odd(to)) }
+    }
+
+    async fn even(&self, numbers: Vec<u64>) -> impl Stream<Item = Result<u64, Odd>> {
+        iter(numbers.into_iter().map(|number| if number % 2 == 0 { Ok(number) } else { Err(Odd(number)) }))
+    }
+
+    async fn failing(&self) -> impl Stream<Item = Result<u64, rpc::Error>> {
+        iter([Ok(1), Err(rpc::Error::new(Code::DataLoss, "the disk is gone")), Ok(2)])
+    }
+
+    async fn sum(&self, scale: u64, mut numbers: Streaming<u64>) -> u64 {
+        let mut sum = 0;
+        while let Some(number) = numbers.next().await {
+            sum += number.expect("the client's stream ends well");
+        }
+        sum * scale
+    }
+
+    async fn weigh(&self, mut numbers: Streaming<u64, Odd>) -> Result<u64, Odd> {
+        let mut sum = 0;
+        loop {
+            match numbers.next().await {
+                None => return Ok(sum),
+                Some(Ok(number)) => sum += number,
+                Some(Err(CallError::App(odd))) => return Err(odd),
+                Some(Err(CallError::Rpc(error))) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn running(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64> {
+        Running { numbers, sum: 0 }
+    }
+
+    async fn zip(&self, mut left: Streaming<u64>, name: &str, mut right: Streaming<String>) -> Vec<String> {
+        let mut zipped = Vec::new();
+        while let (Some(Ok(left)), Some(Ok(right))) = (left.next().await, right.next().await) {
+            zipped.push(format!("{left}{name}{right}"));
+        }
+        zipped
+    }
+}
+
+struct Running {
+    numbers: Streaming<u64>,
+    sum: u64,
+}
+
+impl Stream for Running {
+    type Item = u64;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<u64>> {
+        std::pin::Pin::new(&mut self.numbers).poll_next(cx).map(|item| {
+            let number = item?.ok()?;
+            self.sum += number;
+            Some(self.sum)
+        })
+    }
+}
+
+async fn collect<T: serde::de::DeserializeOwned>(mut items: Streaming<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    while let Some(item) = items.next().await {
+        all.push(item.expect("an item"));
+    }
+    all
+}
+
+async fn over_tcp() -> NumbersClient {
+    let bound = Server::new().add(NumbersServer::new(Here)).bind("tcp://127.0.0.1:0").await.expect("a port");
+    let address = bound.local_addr();
+    tokio::spawn(bound.serve());
+    NumbersClient::connect(address).await.expect("a connection")
+}
+
+async fn every_shape(client: &NumbersClient) {
+    assert_eq!(collect(client.count(5).await.expect("a stream")).await, [0, 1, 2, 3, 4]);
+    assert_eq!(collect(client.count(0).await.expect("a stream")).await, [0; 0]);
+    let many = collect(client.count(300_000).await.expect("a stream")).await;
+    assert!(many.iter().copied().eq(0..300_000));
+
+    assert_eq!(collect(client.pick(2).await.expect("a stream")).await, [0, 1]);
+    assert!(matches!(client.pick(3).await, Err(CallError::App(Odd(3)))));
+
+    let mut even = client.even(vec![2, 4, 5, 6]).await.expect("a stream");
+    assert_eq!(even.next().await.expect("an item").expect("an even one"), 2);
+    assert_eq!(even.next().await.expect("an item").expect("an even one"), 4);
+    assert!(matches!(even.next().await, Some(Err(CallError::App(Odd(5))))));
+    assert!(even.next().await.is_none() && even.next().await.is_none());
+
+    let mut failing = client.failing().await.expect("a stream");
+    assert_eq!(failing.next().await.expect("an item").expect("the first"), 1);
+    let error = failing.next().await.expect("an end").expect_err("an error");
+    assert_eq!((error.code(), error.message()), (Code::DataLoss, "the disk is gone"));
+    assert!(failing.next().await.is_none());
+
+    assert_eq!(client.sum(2, iter(1..=4)).await.expect("a sum"), 20);
+    assert_eq!(client.sum(1, iter(0..200_000)).await.expect("a sum"), 199_999 * 100_000);
+    assert_eq!(client.weigh(iter([Ok(1), Ok(2)])).await.expect("a sum"), 3);
+    assert!(matches!(client.weigh(iter([Ok(1), Err(Odd(7)), Ok(2)])).await, Err(CallError::App(Odd(7)))));
+
+    let running = client.running(iter(1..=100_000)).await.expect("a stream");
+    assert_eq!(collect(running).await.last(), Some(&(100_000 * 100_001 / 2)));
+
+    let words = ["a", "b", "c"].map(str::to_owned);
+    let zipped = client.zip(iter(1..), "-", iter(words)).await.expect("a reply");
+    assert_eq!(zipped, ["1-a", "2-b", "3-c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_shape_over_tcp() {
+    every_shape(&over_tcp().await).await;
+}
+
+#[tokio::test]
+async fn every_shape_on_one_thread() {
+    every_shape(&over_tcp().await).await;
+}
+
+#[tokio::test]
+async fn every_shape_in_process() {
+    every_shape(&NumbersClient::in_process(NumbersServer::new(Here))).await;
+}
