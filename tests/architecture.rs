@@ -14,14 +14,17 @@ const CORE: &[(&str, &[&str])] = &[
     ("marshal", &["error", "limits", "pool"]),
     ("message", &["error", "limits", "metadata"]),
     ("frame", &[]),
-    ("service", &["error", "marshal"]),
+    ("failure", &["error", "marshal"]),
+    ("stream", &["error", "failure", "limits", "marshal"]),
+    ("service", &["error", "failure", "marshal", "stream"]),
     ("context", &["metadata", "transport"]),
-    ("protocol", &["error", "frame", "limits", "marshal", "message", "metadata", "service"]),
+    ("protocol", &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "service"]),
     (
         "runtime",
         &[
             "context",
             "error",
+            "failure",
             "frame",
             "limits",
             "marshal",
@@ -30,16 +33,29 @@ const CORE: &[(&str, &[&str])] = &[
             "pool",
             "protocol",
             "service",
+            "stream",
             "transport",
         ],
     ),
-    ("call", &["channel", "context", "error", "marshal", "metadata", "protocol", "runtime", "service"]),
-    ("channel", &["call", "error", "limits", "marshal", "runtime", "service", "transport"]),
+    ("returned", &["error", "failure", "marshal", "runtime", "stream"]),
+    (
+        "call",
+        &[
+            "channel", "context", "error", "failure", "marshal", "metadata", "protocol", "returned",
+            "runtime", "service", "stream",
+        ],
+    ),
+    (
+        "channel",
+        &["call", "error", "failure", "limits", "marshal", "returned", "runtime", "service", "transport"],
+    ),
 ];
 
 /// Modules without I/O, clock or task.
-const PURE: &[&str] =
-    &["error", "limits", "metadata", "marshal", "message", "frame", "pool", "service", "protocol"];
+const PURE: &[&str] = &[
+    "error", "failure", "limits", "metadata", "marshal", "message", "frame", "pool", "stream", "service",
+    "protocol",
+];
 
 /// In which module a name that stands at the crate's root lives.
 const ROOT: &[(&str, &str)] = &[

@@ -20,6 +20,7 @@ mod call;
 mod channel;
 mod context;
 mod error;
+mod failure;
 mod frame;
 mod limits;
 mod marshal;
@@ -37,6 +38,7 @@ pub use call::{Call, WithMetadata};
 pub use channel::{Channel, Connecting};
 pub use context::{Context, Peer, Scope};
 pub use error::{CallError, Code, Error, Executed, VersionMismatch};
+pub use failure::{Failure, MethodError, Reply};
 pub use futures_core::Stream;
 pub use limits::Limits;
 pub use marshal::{
@@ -46,7 +48,7 @@ pub use marshal::{
 pub use metadata::Metadata;
 pub use returned::{Items, Returned};
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
-pub use service::{Failure, Method, MethodError, Reply, Request, Service};
+pub use service::{Method, Request, Service};
 pub use stream::{Iter, Streaming, iter};
 pub use transport::{
     Address, Connect, ConnectFuture, Connector, Direct, Listen, Listener, RecvHalf, SendHalf, Transport,

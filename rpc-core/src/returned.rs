@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use crate::failure::{MethodError, unmarshal_reply};
 use crate::marshal::{Guard, Payload, StreamArgument};
 use crate::runtime::{Home, block_on};
-use crate::service::{MethodError, unmarshal_reply};
 use crate::stream::{Inlet, Streaming};
 use crate::{Code, Error, Executed};
 

@@ -43,6 +43,7 @@ pub(crate) use self::guard::Guard;
 pub(crate) use self::items::{ItemWriter, unmarshal_item};
 pub use self::payload::Payload;
 pub use self::stream_argument::StreamArgument;
+pub(crate) use self::stream_argument::{STREAM_REPLY, is_stream_reply};
 pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
 pub(crate) use self::unmarshal::{unmarshal, unmarshal_within};
 

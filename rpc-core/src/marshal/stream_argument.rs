@@ -21,6 +21,14 @@ pub struct StreamArgument(
     pub u8,
 );
 
+/// The result of a call whose reply is a stream: number 0, marshalled.
+pub(crate) const STREAM_REPLY: [u8; 3] = [0xd4, 0x01, 0x00];
+
+/// Whether a result says that the reply is a stream, in any of its forms.
+pub(crate) fn is_stream_reply(value: &[u8]) -> bool {
+    value == STREAM_REPLY || matches!(value, [0xc7, 1, 1, 0] | [0xc8, 0, 1, 1, 0] | [0xc9, 0, 0, 0, 1, 1, 0])
+}
+
 impl Serialize for StreamArgument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_newtype_struct(EXTENSION, &Extension(&[self.0]))
@@ -112,6 +120,7 @@ mod tests {
         for number in [0, 1, 16] {
             let payload = Payload::marshal(&StreamArgument(number), Shape::Named).unwrap();
             assert_eq!(payload.as_slice(), [0xd4, 0x01, number]);
+            assert_eq!(is_stream_reply(&payload), number == 0);
             assert_eq!(unmarshal::<StreamArgument>(&payload).unwrap(), StreamArgument(number));
         }
         let refused = |bytes: &[u8]| unmarshal::<StreamArgument>(bytes).unwrap_err().to_string();

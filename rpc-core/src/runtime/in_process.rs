@@ -15,9 +15,9 @@ use super::clock::now;
 use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
 use super::flows::{Argument, Arguments};
 use crate::context::{Ambient, Origin, Peer};
-use crate::marshal::{Guard, ItemWriter, Payload, Shape};
+use crate::marshal::{Guard, ItemWriter, Payload, STREAM_REPLY, Shape};
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
-use crate::service::{Ending, Failure, Reply, Request, STREAM_REPLY, Service, no_streams, unimplemented};
+use crate::service::{Ending, Failure, Reply, Request, Service, no_streams, unimplemented};
 use crate::stream::{CallStreams, Fill, Incoming, Inlet, Outlet};
 use crate::{Address, Executed, Metadata};
 

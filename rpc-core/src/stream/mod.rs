@@ -13,8 +13,8 @@ pub(crate) use self::producer::{Fallible, Fill, Plain, Producer};
 pub use self::producer::{Iter, iter};
 pub(crate) use self::pump::Pump;
 pub use self::streaming::Streaming;
+use crate::failure::Ending;
 use crate::marshal::{ItemWriter, Payload};
-use crate::service::Ending;
 
 /// Where the items of a stream come from. Dropping it stops their producer.
 pub(crate) trait Inlet: Send {

@@ -8,9 +8,9 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
+use crate::failure::{Ending, Failure, MethodError};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::{ItemWriter, Shape};
-use crate::service::{Ending, Failure, MethodError};
 
 /// A stream that marshals its items.
 pub(crate) trait Producer {

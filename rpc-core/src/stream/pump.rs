@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::{Fill, Outlet, Producer};
+use crate::failure::Ending;
 use crate::marshal::{ItemWriter, Shape};
-use crate::service::Ending;
 
 /// How many batches it sends before it lets others have the thread.
 const BATCHES_A_TURN: usize = 8;

@@ -11,8 +11,8 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde::{Serialize, Serializer};
 
 use super::{Incoming, Inlet};
+use crate::failure::{Failure, MethodError};
 use crate::marshal::{Guard, Payload, unmarshal_item};
-use crate::service::{Failure, MethodError};
 use crate::{Code, Error, Executed};
 
 /// Items that come one after the other: the reply of a method that returns `impl Stream`, or an argument.

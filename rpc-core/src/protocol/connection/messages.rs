@@ -8,9 +8,9 @@ use super::super::streams::Caller;
 use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
 use crate::limits::DRAIN_NOTICE;
-use crate::marshal::Payload;
+use crate::marshal::{Payload, is_stream_reply};
 use crate::message::{self, GoAway, Message, Reason, Response, Verdict, encode_pong};
-use crate::service::{self, Failure};
+use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
 /// How much of a goaway's message is kept.
@@ -119,9 +119,7 @@ impl<W, H> Connection<W, H> {
     ) -> Result<(), Violation> {
         // A reply that is a stream is not the last word on its call.
         let is_final = match response.verdict {
-            Verdict::Value(value) if service::is_stream_reply(value) => {
-                !self.streams.reply_flows_in(response.id)
-            }
+            Verdict::Value(value) if is_stream_reply(value) => !self.streams.reply_flows_in(response.id),
             _ => true,
         };
         let result = match response.verdict {

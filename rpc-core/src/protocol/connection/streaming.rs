@@ -3,12 +3,12 @@
 use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
 use super::{Connection, Effects, Violation};
 use crate::limits::BATCH_BYTES;
-use crate::marshal::Payload;
+use crate::marshal::{Payload, STREAM_REPLY};
 use crate::message::{
     self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_blocked, encode_cancel,
     encode_credit, encode_end, encode_items, encode_value,
 };
-use crate::service::{Ending, Failure, STREAM_REPLY};
+use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed, Metadata};
 
 /// While more than this waits to be written, streams wait too: they are to fill the connection, not its memory.
