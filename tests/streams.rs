@@ -18,6 +18,7 @@ trait Numbers {
     async fn weigh(&self, numbers: Streaming<u64, Odd>) -> Result<u64, Odd>;
     async fn running(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64>;
     async fn zip(&self, left: Streaming<u64>, name: &str, right: Streaming<String>) -> Vec<String>;
+    async fn large(&self, count: usize, size: usize) -> impl Stream<Item = Vec<u8>>;
 }
 
 struct Here;
@@ -70,6 +71,14 @@ impl Numbers for Here {
         }
         zipped
     }
+
+    async fn large(&self, count: usize, size: usize) -> impl Stream<Item = Vec<u8>> {
+        large(count, size)
+    }
+}
+
+fn large(count: usize, size: usize) -> impl Stream<Item = Vec<u8>> {
+    iter((0..count).map(move |index| vec![index as u8; size]))
 }
 
 struct Running {
@@ -135,6 +144,13 @@ async fn every_shape(client: &NumbersClient) {
 
     let running = client.running(iter(1..=100_000)).await.expect("a stream");
     assert_eq!(collect(running).await.last(), Some(&(100_000 * 100_001 / 2)));
+
+    // Around where items are copied, where they are sent as they lie, and where they are cut.
+    for size in [16 << 10, (64 << 10) - 6, 64 << 10, 100_000, 256 << 10, (256 << 10) + 1, 1 << 20, 3 << 20] {
+        let items = collect(client.large(5, size).await.expect("a stream")).await;
+        let expected: Vec<_> = (0..5).map(|index| vec![index; size]).collect();
+        assert!(items == expected, "items of {size} bytes");
+    }
 
     let words = ["a", "b", "c"].map(str::to_owned);
     let zipped = client.zip(iter(1..), "-", iter(words)).await.expect("a reply");

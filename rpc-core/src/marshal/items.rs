@@ -13,11 +13,13 @@ use crate::error::{Code, Error};
 pub(crate) struct ItemWriter {
     marshaller: Marshaller,
     count: u32,
+    /// All of the items, once they are in memory of their own; then no more are added.
+    sealed: Option<Payload>,
 }
 
 impl ItemWriter {
     pub(crate) fn new(shape: Shape) -> Self {
-        ItemWriter { marshaller: Marshaller::new(shape), count: 0 }
+        ItemWriter { marshaller: Marshaller::new(shape), count: 0, sealed: None }
     }
 
     /// Appends an item. One that cannot be marshalled leaves no trace.
@@ -26,6 +28,7 @@ impl ItemWriter {
     /// [`Code::Internal`] if the item's `Serialize` refuses.
     #[inline]
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
+        debug_assert!(self.sealed.is_none(), "sealed items are cleared before the next ones");
         let before = self.len();
         match item.serialize(&mut self.marshaller) {
             Ok(()) => {
@@ -55,13 +58,17 @@ impl ItemWriter {
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
-        self.marshaller.inner.get_ref().as_slice()
+        match &self.sealed {
+            Some(sealed) => sealed,
+            None => self.marshaller.inner.get_ref().as_slice(),
+        }
     }
 
     /// Forgets the items, and keeps their memory.
     pub(crate) fn clear(&mut self) {
         self.marshaller.writer().clear();
         self.count = 0;
+        self.sealed = None;
     }
 
     /// Lets go of memory, when none is needed for a while: an idle stream keeps none.
@@ -71,12 +78,20 @@ impl ItemWriter {
         }
     }
 
+    /// The items in memory of their own, where they stay until they are [cleared](Self::clear).
+    pub(crate) fn seal(&mut self) -> &Payload {
+        let ItemWriter { marshaller, sealed, .. } = self;
+        sealed.get_or_insert_with(|| {
+            let shape = marshaller.shape;
+            std::mem::replace(marshaller, Marshaller::new(shape)).finish()
+        })
+    }
+
     /// Takes the items, in memory of their own.
     pub(crate) fn take(&mut self) -> Payload {
-        let marshaller = std::mem::replace(&mut self.marshaller, Marshaller::new(Shape::Named));
-        self.marshaller.shape = marshaller.shape;
-        self.count = 0;
-        marshaller.finish()
+        let payload = self.seal().clone();
+        self.clear();
+        payload
     }
 }
 
@@ -126,5 +141,10 @@ mod tests {
         items.push("text").unwrap();
         assert_eq!(items.take().as_slice(), b"\xa4text");
         assert!(items.is_empty());
+        items.push("more").unwrap();
+        assert_eq!(items.seal().as_slice(), b"\xa4more");
+        assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, &b"\xa4more"[..]));
+        items.clear();
+        assert!(items.is_empty() && items.len() == 0);
     }
 }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::coop;
 
 use super::link::Link;
-use crate::marshal::{ItemWriter, Payload, Shape};
+use crate::marshal::{ItemWriter, Shape};
 use crate::message::StreamName;
 use crate::protocol::{Batch, BatchBytes, Caller, Leave, StreamKey, Taken};
 use crate::service::{Ending, Failure};
@@ -71,30 +71,26 @@ impl Drop for LinkInlet {
 struct LinkOutlet {
     link: Arc<Link>,
     key: StreamKey,
-    /// A large batch that could not be sent yet.
-    large: Option<(u32, Payload)>,
 }
 
 impl LinkOutlet {
     fn new(link: Arc<Link>, key: StreamKey) -> Self {
-        LinkOutlet { link, key, large: None }
+        LinkOutlet { link, key }
     }
 }
 
 impl Outlet for LinkOutlet {
     fn poll_send(&mut self, cx: &mut Context<'_>, items: &mut ItemWriter, more: bool) -> Poll<bool> {
-        if self.large.is_none() && items.len() >= LARGE_BYTES {
-            self.large = Some((items.count(), items.take()));
-        }
-        let batch = match &self.large {
-            Some((count, payload)) => Batch { count: *count, bytes: BatchBytes::Large(payload) },
-            None => Batch { count: items.count(), bytes: BatchBytes::Small(items.as_slice()) },
+        let count = items.count();
+        let bytes = if items.len() >= LARGE_BYTES {
+            BatchBytes::Large(items.seal())
+        } else {
+            BatchBytes::Small(items.as_slice())
         };
+        let batch = Batch { count, bytes };
         match self.link.send_items(self.key, batch, more, cx.waker()) {
             Leave::Given => {
-                if self.large.take().is_none() {
-                    items.clear();
-                }
+                items.clear();
                 Poll::Ready(true)
             }
             Leave::Wait | Leave::Blocked => Poll::Pending,

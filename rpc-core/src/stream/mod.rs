@@ -35,7 +35,7 @@ pub(crate) enum Incoming {
 
 /// Where the items of a stream go.
 pub(crate) trait Outlet: Send {
-    /// Sends items, which it then takes out of `items`; false if nobody wants them any more. If there are `more` to
+    /// Sends items, and then clears `items`; false if nobody wants them any more. If there are `more` to
     /// come at once, these may wait for them.
     fn poll_send(&mut self, cx: &mut Context<'_>, items: &mut ItemWriter, more: bool) -> Poll<bool>;
 
