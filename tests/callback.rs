@@ -1,152 +1,17 @@
 //! Calls back: a server calls its clients, over the connections that they opened.
 
+#[path = "support/game.rs"]
+mod game;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use game::{GameClient, GameServer, Match, Player, WAYS, assert_unavailable, caller, everywhere};
 use rpc::{Channel, Code, Context, Error, Executed, Limits, Server, TcpListener, service};
 use support::faults::{Faults, Faulty};
-use support::{Event, Events, Recorder, Serving, Way, patiently};
-
-/// What both sides serve: each level of a call is on the other side than the one before.
-#[service]
-trait Game {
-    /// Calls whoever called, and so on; gives what each level saw, the innermost first.
-    async fn bounce(&self, levels: u64) -> Result<Vec<Seen>, Error>;
-    /// The same, and the innermost waits for the gate.
-    async fn hold(&self, levels: u64) -> Result<u64, Error>;
-    /// Gives the bytes back.
-    async fn mirror(&self, bytes: Vec<u8>) -> Vec<u8>;
-    /// Makes so many calls to whoever called, all at once.
-    async fn flood(&self, calls: usize, size: usize) -> Result<usize, Error>;
-    /// Keeps a client of whoever called.
-    async fn remember(&self);
-    /// Nobody waits for it; it calls back, and waits for that.
-    #[rpc(oneway)]
-    async fn note(&self, number: u64);
-}
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-struct Seen {
-    side: String,
-    peer: String,
-    millis_left: Option<u64>,
-    thread: Option<String>,
-}
-
-struct Player {
-    side: &'static str,
-    recorder: Arc<Recorder>,
-    remembered: Mutex<Option<GameClient>>,
-}
-
-fn caller() -> GameClient {
-    Context::current().peer().client()
-}
-
-impl Player {
-    fn new(side: &'static str) -> (Arc<Self>, Events) {
-        let (recorder, events) = Recorder::new();
-        (Arc::new(Player { side, recorder, remembered: Mutex::default() }), events)
-    }
-
-    fn remembered(&self) -> Option<GameClient> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Game for Player {
-    async fn bounce(&self, levels: u64) -> Result<Vec<Seen>, Error> {
-        let mut seen = match levels {
-            0 => Vec::new(),
-            _ => caller().bounce(levels - 1).await?,
-        };
-        let context = Context::current();
-        let now = tokio::time::Instant::now().into_std();
-        seen.push(Seen {
-            side: self.side.to_owned(),
-            peer: context.peer().address().expect("a handler has a caller").to_string(),
-            millis_left: context.deadline().map(|deadline| (deadline - now).as_millis() as u64),
-            thread: std::thread::current().name().map(str::to_owned),
-        });
-        Ok(seen)
-    }
-    async fn hold(&self, levels: u64) -> Result<u64, Error> {
-        let run = self.recorder.run(levels);
-        match levels {
-            0 => self.recorder.gate().await,
-            _ => drop(caller().hold(levels - 1).await?),
-        }
-        Ok(run.end())
-    }
-    async fn mirror(&self, bytes: Vec<u8>) -> Vec<u8> {
-        bytes
-    }
-    async fn flood(&self, calls: usize, size: usize) -> Result<usize, Error> {
-        let caller = caller();
-        let calls: Vec<_> =
-            (0..calls).map(|number| Context::spawn(caller.mirror(vec![number as u8; size]))).collect();
-        let mut bytes = 0;
-        for call in calls {
-            bytes += call.await.expect("no panic")?.len();
-        }
-        Ok(bytes)
-    }
-    async fn remember(&self) {
-        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = Some(caller());
-    }
-    async fn note(&self, number: u64) {
-        let run = self.recorder.run(number);
-        caller().mirror(vec![7]).await.expect("a reply");
-        run.end();
-    }
-}
-
-/// A client and a server that both play.
-struct Match {
-    client: GameClient,
-    at_client: Arc<Player>,
-    at_server: Arc<Player>,
-    client_events: Events,
-    server_events: Events,
-    serving: Serving,
-}
-
-impl Match {
-    async fn begin(way: Way) -> Match {
-        Match::with_limits(way, Limits::default(), Limits::default()).await
-    }
-
-    async fn with_limits(way: Way, client: Limits, server: Limits) -> Match {
-        let (at_server, server_events) = Player::new("server");
-        let server = Server::new().limits(server).add(GameServer::new(at_server.clone()));
-        let serving = Serving::start(server, &way.address()).await;
-        let (at_client, client_events) = Player::new("client");
-        let connecting = GameClient::connect(serving.address.as_str()).limits(client);
-        let client = connecting.serve(GameServer::new(at_client.clone())).await.expect("connected");
-        Match { client, at_client, at_server, client_events, server_events, serving }
-    }
-}
-
-const WAYS: [Way; 2] = [Way::Tcp, Way::Memory];
-
-/// Plays a scene on both kinds of runtime, over a socket and in memory.
-fn everywhere(scene: impl AsyncFn(Way)) {
-    let mut builders =
-        [tokio::runtime::Builder::new_current_thread(), tokio::runtime::Builder::new_multi_thread()];
-    for builder in &mut builders {
-        let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
-        for way in WAYS {
-            runtime.block_on(patiently("the end", scene(way)));
-        }
-    }
-}
-
-fn assert_unavailable(error: &Error, executed: Executed) {
-    assert_eq!((error.code(), error.executed()), (Code::Unavailable, executed), "{error:?}");
-}
+use support::{Event, Serving, Way, patiently};
 
 // ---- both ways ----
 
@@ -205,6 +70,32 @@ fn dropping_the_outermost_call_drops_the_innermost_handler() {
         // And nothing is left that could hold a place.
         assert_eq!(game.client.bounce(10).await.expect("a reply").len(), 11);
     });
+}
+
+#[tokio::test]
+async fn a_handler_that_outlives_its_call_calls_back_too() {
+    for way in WAYS {
+        let mut game = Match::begin(way).await;
+        let call = tokio::spawn(game.client.insist(1).into_future());
+        game.server_events.expect(Event::Started(1)).await;
+        call.abort();
+        game.server_events.expect(Event::Cancelled(1)).await;
+        game.server_events.expect(Event::Ended(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn handlers_of_one_way_calls_call_back() {
+    for way in WAYS {
+        let mut game = Match::begin(way).await;
+        game.client.note(1).await.expect("it is queued");
+        game.server_events.expect(Event::Started(1)).await;
+        game.server_events.expect(Event::Ended(1)).await;
+        game.client.remember().await.expect("a reply");
+        game.at_server.remembered().expect("it was kept").note(2).await.expect("it is queued");
+        game.client_events.expect(Event::Started(2)).await;
+        game.client_events.expect(Event::Ended(2)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
