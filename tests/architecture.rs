@@ -47,7 +47,18 @@ const CORE: &[(&str, &[&str])] = &[
     ),
     (
         "channel",
-        &["call", "error", "failure", "limits", "marshal", "returned", "runtime", "service", "transport"],
+        &[
+            "call",
+            "context",
+            "error",
+            "failure",
+            "limits",
+            "marshal",
+            "returned",
+            "runtime",
+            "service",
+            "transport",
+        ],
     ),
 ];
 

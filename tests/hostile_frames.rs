@@ -7,7 +7,7 @@ mod hostile;
 use std::time::Duration;
 
 use hostile::raw::{Liar, Raw};
-use hostile::wire::{self, DRAIN, FRAME, PROTOCOL, STALL, Value, framed};
+use hostile::wire::{self, CALM, DRAIN, FRAME, PROTOCOL, STALL, Value, framed};
 use hostile::{TargetClient, Victim};
 use rpc::{Code, Executed, Limits};
 use tokio::io::AsyncWriteExt;
@@ -385,6 +385,52 @@ async fn case_22_unknown_kinds_are_skipped_if_optional_and_sent_away_if_not() {
         assert!(goaway.message.contains(&kind.to_string()), "{}", goaway.message);
     }
     victim.is_at_rest().await;
+}
+
+/// How many of these messages are pongs.
+fn pongs(messages: &[Value]) -> usize {
+    messages.iter().filter(|message| message.kind() == 8).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_24_pings_above_their_rate_are_sent_away() {
+    for (url, rate) in [("mem://frames-24", 10), ("mem://frames-24-set", 3)] {
+        let victim = Victim::serve_with(url, Limits::default().with_pings_per_second(rate)).await;
+        let mut raw = Raw::open(&victim.url).await;
+        raw.say(&wire::request(1, "Target.hold", &[0x90])).await;
+        victim.ledger.running(1).await;
+        // For as long as it likes at that rate.
+        for token in 0..100 {
+            raw.say(&wire::ping(token)).await;
+            let pong = raw.recv().await.expect("a pong");
+            assert_eq!((pong.kind(), pong.id()), (8, token));
+            tokio::time::sleep(SECOND / rate).await;
+        }
+        // And not in one write that has one more than a second's.
+        tokio::time::sleep(SECOND).await;
+        let flood: Vec<_> = (0..=u64::from(rate)).flat_map(|token| framed(&wire::ping(token))).collect();
+        raw.send(&flood).await;
+        let goaway = raw.is_sent_away().await;
+        assert_eq!((goaway.reason, goaway.last_id), (CALM, 1), "{}", goaway.message);
+        assert_eq!(pongs(&goaway.before), rate as usize);
+        assert!(victim.ledger.running(0).await <= HUNDREDTH);
+        victim.is_at_rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_24_a_client_sends_a_server_away_that_pings_too_often() {
+    let mut liar = Liar::listen("frames-24-liar");
+    let connecting = tokio::spawn(TargetClient::connect(&liar.url).into_future());
+    let mut raw = liar.welcome().await;
+    let client = connecting.await.expect("joined").expect("connected");
+    let call = tokio::spawn(client.add(1, 2).into_future());
+    raw.recv().await.expect("a request");
+    raw.send(&framed(&wire::ping(7)).repeat(1_000)).await;
+    let goaway = raw.is_sent_away().await;
+    assert_eq!((goaway.reason, pongs(&goaway.before)), (CALM, 10));
+    let error = timeout(SECOND, call).await.expect("at once").expect("joined").expect_err("a bad server");
+    assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe));
 }
 
 #[tokio::test(start_paused = true)]

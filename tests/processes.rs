@@ -2,6 +2,8 @@
 //!
 //! The other process is this test program again, told by its environment to play a part.
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
@@ -9,15 +11,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use process::{PART, Process};
 use rpc::{Code, Error, Executed, Limits, Server, service};
 use support::{Event, ProbeClient, ProbeServer, Recorder, Serving, patiently};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
 /// What the other process serves. Each execution is written to a file that outlives it.
 #[service]
@@ -54,7 +54,6 @@ impl Ledger for InFile {
     }
 }
 
-const PART: &str = "RPC_TEST_PART";
 const ADDRESS: &str = "RPC_TEST_ADDRESS";
 const LEDGER: &str = "RPC_TEST_LEDGER";
 const CALLS: usize = 4;
@@ -93,53 +92,14 @@ async fn plays_its_part_in_another_test() {
     }
 }
 
-/// Another process, killed at the latest when this is dropped.
-struct Process {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+fn start(part: &str, address: &str, ledger: &Path) -> Process {
+    Process::start(part, &[(ADDRESS, address.as_ref()), (LEDGER, ledger.as_ref())])
 }
 
-impl Process {
-    fn start(part: &str, address: &str, ledger: &Path) -> Process {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "plays_its_part_in_another_test", "--nocapture"])
-            .env(PART, part)
-            .env(ADDRESS, address)
-            .env(LEDGER, ledger)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("it runs already, so it can run once more");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Process { child, lines }
-    }
-
-    async fn server(address: &str, ledger: &Path) -> (Process, String) {
-        let mut process = Process::start("server", address, ledger);
-        let address = process.says("at ").await;
-        (process, address)
-    }
-
-    /// Waits until it says this, and gives what follows up to the full stop.
-    async fn says(&mut self, words: &str) -> String {
-        let said = async {
-            loop {
-                let line = self.lines.next_line().await.expect("a pipe");
-                let line = line.unwrap_or_else(|| panic!("it ended before it said {words:?}"));
-                // Its test harness writes to the same line.
-                if let Some((_, rest)) = line.split_once(words) {
-                    break rest.trim_end_matches('.').to_owned();
-                }
-            }
-        };
-        patiently(words, said).await
-    }
-
-    /// As `kill -9` does.
-    async fn kill(mut self) {
-        self.child.kill().await.expect("it was there");
-    }
+async fn start_server(address: &str, ledger: &Path) -> (Process, String) {
+    let mut process = start("server", address, ledger);
+    let address = process.says("at ").await;
+    (process, address)
 }
 
 /// A file of this test's own that is removed with this.
@@ -173,7 +133,7 @@ impl Drop for LedgerFile {
 #[tokio::test]
 async fn case_68_after_kill_9_what_was_pending_may_have_run_and_what_was_not_sent_has_not() {
     let ledger = LedgerFile::new("pending");
-    let (mut server, address) = Process::server("tcp://127.0.0.1:0", &ledger.0).await;
+    let (mut server, address) = start_server("tcp://127.0.0.1:0", &ledger.0).await;
     let client = LedgerClient::connect(&address).await.expect("connected");
     assert_ne!(client.process().await.expect("a reply"), std::process::id());
     let calls: Vec<_> = (0..10).map(|number| tokio::spawn(client.hold(number))).collect();
@@ -195,7 +155,7 @@ async fn case_68_after_kill_9_what_was_pending_may_have_run_and_what_was_not_sen
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_68_a_server_killed_halfway_through_many_calls_comes_back_and_nothing_was_lost_unsaid() {
     let ledger = LedgerFile::new("halfway");
-    let (mut server, address) = Process::server("tcp://127.0.0.1:0", &ledger.0).await;
+    let (mut server, address) = start_server("tcp://127.0.0.1:0", &ledger.0).await;
     let next = Arc::new(AtomicU64::new(0));
     let (told, mut progress) = tokio::sync::mpsc::unbounded_channel();
     let mut callers = Vec::new();
@@ -223,7 +183,7 @@ async fn case_68_a_server_killed_halfway_through_many_calls_comes_back_and_nothi
     for _ in 0..3 {
         calls(500).await;
         server.kill().await;
-        (server, _) = Process::server(&address, &ledger.0).await;
+        (server, _) = start_server(&address, &ledger.0).await;
     }
     calls(500).await;
     drop(progress);
@@ -268,7 +228,7 @@ async fn a_client_killed_halfway_through_many_calls_leaves_nothing_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
 
-    let process = Process::start("client", &serving.address, Path::new(""));
+    let process = start("client", &serving.address, Path::new(""));
     events.until(Event::Started(2_000)).await;
     process.kill().await;
     let mut dropped = 0;
@@ -290,7 +250,7 @@ async fn a_client_killed_halfway_through_many_calls_leaves_nothing_behind() {
 #[tokio::test]
 async fn case_93_a_process_that_drains_exits_even_if_a_handler_is_stuck() {
     let ledger = LedgerFile::new("stuck");
-    let (mut server, address) = Process::server("tcp://127.0.0.1:0", &ledger.0).await;
+    let (mut server, address) = start_server("tcp://127.0.0.1:0", &ledger.0).await;
     let client = LedgerClient::connect(&address).await.expect("connected");
     let stuck = tokio::spawn(client.hold(1));
     server.says("started ").await;

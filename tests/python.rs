@@ -3,6 +3,9 @@
 //! Where there is no Python with `msgpack`, this is left out, and said to be; with `RPC_REQUIRE_PYTHON=1` in the
 //! environment that is a failure.
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -95,7 +98,7 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        let mut process = Command::new(quickstart())
+        let mut process = Command::new(example::program("quickstart"))
             .arg("serve-anywhere")
             .stdout(Stdio::piped())
             .spawn()
@@ -123,25 +126,6 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// The example's program, built as this test was: of tests that are named, cargo builds nothing else.
-fn quickstart() -> PathBuf {
-    let test = env::current_exe().expect("a test has a file");
-    let profile = test.ancestors().nth(2).expect("it lies in PROFILE/deps");
-    let target = profile.parent().expect("the profile lies in the target directory");
-    let name = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--example", "quickstart", "--profile", name, "--target-dir"])
-        .arg(target)
-        .current_dir(root())
-        .status()
-        .expect("cargo was started");
-    assert!(status.success(), "the quickstart does not build");
-    profile.join("examples").join(format!("quickstart{}", env::consts::EXE_SUFFIX))
 }
 
 fn root() -> &'static Path {

@@ -250,6 +250,11 @@ impl Streams {
         (self.reply || self.count > 0).then_some(self.count)
     }
 
+    /// Whether streams have given something of theirs to a connection, so that the call cannot begin anew.
+    fn have_begun(&self) -> bool {
+        self.sent && self.count > 0
+    }
+
     /// The stream that is the reply, if it is one. Whoever does not want it drops it, which stops its producer.
     fn inlet(&self, state: State, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
         self.in_call()?;
@@ -287,6 +292,7 @@ impl Raw {
     fn home(&self) -> Option<Home> {
         match &self.channel.0 {
             Way::Remote(client) => Some(client.home().clone()),
+            Way::Peer(back) => back.home(),
             Way::InProcess(_) => None,
         }
     }
@@ -352,6 +358,13 @@ impl Raw {
                 let entry = link.enter(None, &call, cx.waker());
                 self.entered(link, entry)
             }
+            Way::Peer(back) => match back.link() {
+                Ok(link) => {
+                    let entry = link.enter(None, &call, cx.waker());
+                    self.entered(link, entry)
+                }
+                Err(error) => Step::End(error.into()),
+            },
         }
     }
 
@@ -405,6 +418,11 @@ impl Raw {
     /// Goes to another connection, since this one never took the call.
     fn move_on(&mut self) -> Step {
         match std::mem::replace(&mut self.state, State::Ended) {
+            // A call back has no other connection, and this one says now whether it still takes calls.
+            State::Entered { .. } if matches!(self.channel.0, Way::Peer(_)) && !self.streams.have_begun() => {
+                self.state = State::New;
+                Step::Again
+            }
             State::Entered { link, .. } => self.successor(&link),
             _ => unreachable!("only an entered call moves on"),
         }
@@ -412,7 +430,7 @@ impl Raw {
 
     fn successor(&mut self, of: &Arc<Link>) -> Step {
         self.state = State::New;
-        if self.streams.sent && self.streams.count > 0 {
+        if self.streams.have_begun() {
             // What they have given is gone, so they cannot begin anew elsewhere.
             let message = "the other side did not take the call, and its streams have begun";
             return Step::End(Error::not_executed(Code::Unavailable, message).into());
@@ -422,6 +440,7 @@ impl Raw {
                 Ok(_) => Step::Again,
                 Err(error) => Step::End(error.into()),
             },
+            Way::Peer(back) => Step::End(back.over().into()),
             Way::InProcess(_) => Step::Again,
         }
     }
@@ -435,6 +454,7 @@ impl Raw {
             oneway: self.oneway,
             streams: self.streams.in_call(),
             patient: self.wait_for_ready,
+            back: matches!(self.channel.0, Way::Peer(_)),
         })
     }
 
@@ -455,6 +475,7 @@ impl Raw {
     ) -> Result<T, E::CallError> {
         let guard = match &self.channel.0 {
             Way::Remote(client) => client.guard(),
+            Way::Peer(back) => back.guard(),
             Way::InProcess(_) => Guard::default(),
         };
         let error = match result {

@@ -10,10 +10,11 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
 use crate::call::{Call, Kind};
+use crate::context::Peer;
 use crate::limits::Limits;
-use crate::marshal::{ArgumentList, Shape};
+use crate::marshal::{ArgumentList, Guard, Shape};
 use crate::returned::Returned;
-use crate::runtime::{Client, Home, InProcess, block_on};
+use crate::runtime::{Client, Home, InProcess, Link, PeerLink, Registry, block_on};
 use crate::service::{MethodError, Service};
 use crate::transport::{Connect, Connector};
 use crate::{Code, Error};
@@ -39,7 +40,77 @@ pub struct Channel(pub(crate) Way);
 #[derive(Clone)]
 pub(crate) enum Way {
     Remote(Arc<Client>),
+    Peer(WayBack),
     InProcess(Arc<InProcess>),
+}
+
+/// The way back to the other side of a connection, which is not kept open for it.
+#[derive(Clone)]
+pub(crate) struct WayBack(Peer);
+
+impl WayBack {
+    /// The link to call on.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`], not executed: there is none, or none any more.
+    pub(crate) fn link(&self) -> Result<Arc<Link>, Error> {
+        match self.0.link::<PeerLink>() {
+            Some(back) => back.link().ok_or_else(|| self.over()),
+            None => Err(self.over()),
+        }
+    }
+
+    /// Why there is no link.
+    pub(crate) fn over(&self) -> Error {
+        let message = match (self.0.address(), self.0.link::<PeerLink>()) {
+            (Some(address), Some(_)) => {
+                format!("the connection with {address} is over, so it cannot be called back")
+            }
+            (Some(_), None) => {
+                "a caller in process has no connection over which it could be called back".to_owned()
+            }
+            (None, _) => {
+                "there is nobody to call back: no call was being served where this client was made".to_owned()
+            }
+        };
+        Error::not_executed(Code::Unavailable, message)
+    }
+
+    pub(crate) fn home(&self) -> Option<Home> {
+        Some(self.0.link::<PeerLink>()?.home.clone())
+    }
+
+    pub(crate) fn guard(&self) -> Guard {
+        self.0.link::<PeerLink>().map(|back| back.guard).unwrap_or_default()
+    }
+}
+
+impl Peer {
+    /// A client that calls this peer back, over the connection that its own call came by.
+    ///
+    /// On a server the peer is the client, which [serves](Connecting::serve) what is called; in a handler of a
+    /// client it is the server. The stub costs next to nothing to make, can be cloned, and kept when the handler has
+    /// ended: for as long as the connection lasts, which it does not prolong. From then on its calls fail with
+    /// [`Code::Unavailable`], not executed; so do those of a client that was made outside of a handler, or for a
+    /// caller in process. A client that connects again is a new peer.
+    ///
+    /// Calls that a handler makes so inherit its deadline and cancellation, as all do. They are finished also while
+    /// either side drains, as part of the call that needs them.
+    ///
+    /// # Example
+    /// ```
+    /// use rpc_core::{Channel, Code, Context};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// // With stubs: `client::<ObserverClient>()`. Here nobody has called.
+    /// let caller: Channel = Context::current().peer().client();
+    /// let error = caller.call::<(), rpc_core::Error>("Observer.hears", ("hello",)).await.unwrap_err();
+    /// assert_eq!(error.code(), Code::Unavailable);
+    /// # }
+    /// ```
+    pub fn client<C: From<Channel>>(&self) -> C {
+        C::from(Channel(Way::Peer(WayBack(self.clone()))))
+    }
 }
 
 impl Channel {
@@ -87,6 +158,7 @@ impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Way::Remote(client) => f.debug_tuple("Channel").field(client).finish(),
+            Way::Peer(back) => f.debug_tuple("Channel").field(&back.0).finish(),
             Way::InProcess(_) => f.write_str("Channel(in process)"),
         }
     }
@@ -98,7 +170,8 @@ impl fmt::Debug for Channel {
 /// of the library. The first attempt decides: if it fails, so does this.
 ///
 /// # Errors
-/// [`Code::InvalidArgument`] if the address is not understood, [`Code::Unavailable`] if the server cannot be reached
+/// [`Code::InvalidArgument`] if the address is not understood or two of the services that it
+/// [serves](Self::serve) have one name, [`Code::Unavailable`] if the server cannot be reached
 /// or does not answer with its hello in time, [`Code::FailedPrecondition`] if the two sides have no protocol version
 /// in common (the source is a [`VersionMismatch`](crate::VersionMismatch)) or there is no runtime. Nothing was
 /// executed.
@@ -109,6 +182,7 @@ impl fmt::Debug for Channel {
 pub struct Connecting<C> {
     state: State,
     limits: Limits,
+    registry: Registry,
     client: PhantomData<fn() -> C>,
 }
 
@@ -124,6 +198,7 @@ impl<C: From<Channel>> Connecting<C> {
         Connecting {
             state: State::Ready(to.into_connector()),
             limits: Limits::default(),
+            registry: Registry::default(),
             client: PhantomData,
         }
     }
@@ -134,17 +209,34 @@ impl<C: From<Channel>> Connecting<C> {
         self
     }
 
+    /// Serves the server too: it can call this service over the connection that is opened here, and over each that
+    /// replaces it. Any number of services; two of one name are an error when this is awaited.
+    ///
+    /// A server calls back whoever calls it ([`Peer::client`]), so it knows this client from its first call on. After
+    /// a reconnection it knows it again from the next call on: what is to last as long as a connection is best a
+    /// call that lasts as long, since its end is the sign to make it again.
+    ///
+    /// Handlers run in the runtime of the connection; for a client that was opened with
+    /// [`blocking`](Self::blocking) that is the library's thread, so they must not block. The
+    /// [limits](Self::limits) are those of a server: [`Limits::calls`] is how many calls of the server run here at
+    /// once. Somebody must keep the client: when its last clone has gone, calls that run here are finished, within
+    /// [`Limits::drain_timeout`], and the connection is closed.
+    pub fn serve(mut self, service: impl Service) -> Self {
+        self.registry.add(service);
+        self
+    }
+
     /// Connects in the background, and need not succeed for a start: calls decide for themselves how long they wait.
     /// For a server that may come later than its clients.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`] if the address is not understood, [`Code::FailedPrecondition`] outside of a tokio
-    /// runtime.
+    /// [`Code::InvalidArgument`] if the address is not understood or two services have one name,
+    /// [`Code::FailedPrecondition`] outside of a tokio runtime.
     pub fn lazy(self) -> Result<C, Error> {
         let State::Ready(connector) = self.state else {
             return Err(Error::not_executed(Code::FailedPrecondition, "this is being awaited already"));
         };
-        let client = Client::start(connector?, self.limits, Home::current()?, None);
+        let client = Client::start(connector?, self.limits, self.registry.finish()?, Home::current()?, None);
         Ok(C::from(Channel(Way::Remote(client))))
     }
 
@@ -167,10 +259,12 @@ impl<C: From<Channel>> Connecting<C> {
     fn begin(&mut self, home: impl FnOnce() -> Result<Home, Error>) {
         if let State::Ready(connector) = &mut self.state {
             let connector = std::mem::replace(connector, Err(Error::new(Code::Internal, "")));
-            self.state = match connector.and_then(|connector| Ok((connector, home()?))) {
-                Ok((connector, home)) => {
+            let registry = std::mem::take(&mut self.registry);
+            let ready = connector.and_then(|connector| Ok((connector, registry.finish()?, home()?)));
+            self.state = match ready {
+                Ok((connector, registry, home)) => {
                     let (send, first) = oneshot::channel();
-                    let client = Client::start(connector, self.limits.clone(), home, Some(send));
+                    let client = Client::start(connector, self.limits.clone(), registry, home, Some(send));
                     State::Waiting { client, first }
                 }
                 Err(error) => State::Ready(Err(error)),

@@ -3,6 +3,7 @@
 //! The context is ambient: the runtime sets it for the time of each poll of a handler. It is made lazily, so that
 //! handlers which never ask for it do not pay for it.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -54,20 +55,37 @@ pub(crate) struct Origin {
     pub(crate) no_cancel: bool,
 }
 
-/// The other side of a connection.
-#[derive(Clone, Debug, Default)]
-pub struct Peer {
-    address: Option<Address>,
+/// The other side of a connection: whose call is being served.
+#[derive(Clone, Default)]
+pub struct Peer(Option<Arc<Known<dyn Any + Send + Sync>>>);
+
+/// What is known of a peer. Each call has a clone of it, so all of it is behind one count.
+struct Known<L: ?Sized> {
+    address: Address,
+    /// The way back to it, of which this module knows nothing.
+    link: L,
 }
 
 impl Peer {
-    pub(crate) fn new(address: Address) -> Self {
-        Peer { address: Some(address) }
+    /// One that can be called over `link`, or not at all.
+    pub(crate) fn new(address: Address, link: impl Any + Send + Sync) -> Self {
+        Peer(Some(Arc::new(Known { address, link })))
     }
 
     /// Where it is; none outside of a handler.
     pub fn address(&self) -> Option<Address> {
-        self.address.clone()
+        self.0.as_ref().map(|known| known.address.clone())
+    }
+
+    /// The way back to it, if it is one of these.
+    pub(crate) fn link<L: Any>(&self) -> Option<&L> {
+        self.0.as_ref()?.link.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
@@ -102,7 +120,7 @@ impl Context {
         self.origin().and_then(|origin| origin.metadata.as_deref().cloned()).unwrap_or_default()
     }
 
-    /// Who called.
+    /// Who called; [`Peer::client`] calls back.
     pub fn peer(&self) -> Peer {
         self.origin().map(|origin| origin.peer.clone()).unwrap_or_default()
     }
@@ -301,7 +319,7 @@ mod tests {
         Ambient::Origin(Origin {
             service: "Calculator",
             method: "add",
-            peer: Peer::new(Address::new("mem://test")),
+            peer: Peer::new(Address::new("mem://test"), ()),
             deadline: None,
             metadata: Some(Box::new(metadata)),
             no_cancel: false,

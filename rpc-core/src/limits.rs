@@ -35,6 +35,7 @@ pub struct Limits {
     drain_timeout: Duration,
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
+    pings_per_second: u32,
     backoff: Duration,
     max_backoff: Duration,
 }
@@ -50,6 +51,9 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 
 /// As good as no end, and still a moment that a clock can name.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Signs of life asked for more often would be a flood: ten a second are what the other side takes by default.
+const MIN_KEEPALIVE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the other side has to learn of a drain, in which its calls are still taken.
 pub(crate) const DRAIN_NOTICE: Duration = Duration::from_secs(1);
@@ -82,6 +86,7 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
+            pings_per_second: 10,
             backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(120),
         }
@@ -125,7 +130,12 @@ limits! {
     message_bytes, with_message_bytes: usize, MIN_FRAME_BYTES..=u32::MAX as usize;
     /// How many calls of the other side may run at once on a connection; 1,024.
     ///
-    /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
+    /// Told to the other side, which waits for a place. On a connection on which both sides serve, each direction
+    /// has its own count: a server's limit is for what its client calls, a client's for what its server calls back.
+    /// Calls that wait for calls back, which wait for further calls, take a place at each level, and may wait for
+    /// each other if together they need more places than there are; so give such calls a deadline.
+    ///
+    /// A cancelled handler that still runs counts. One call
     /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. One-way
     /// calls, which nobody could tell so, count apart: while as many of them run, no more is read.
     calls, with_calls: usize, 1..=usize::MAX;
@@ -156,7 +166,9 @@ limits! {
     stall_timeout, with_stall_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How much may wait to be written on a connection, in bytes; 1 MiB.
     ///
-    /// Beyond it new calls wait for their turn, and a server stops reading until the other side has read.
+    /// Beyond it new calls wait for their turn, and a server stops reading until the other side has read. A client
+    /// reads on, lest both wait for each other: calls that it has answered then count among its
+    /// [`calls`](Self::calls) until their answers have left.
     send_queue_bytes, with_send_queue_bytes: usize, 1..=usize::MAX;
     /// How large a call's or reply's metadata may be, names and values together, in bytes; 8 KiB.
     metadata_bytes, with_metadata_bytes: usize, 0..=usize::MAX;
@@ -173,12 +185,19 @@ limits! {
     unmarshal_budget, with_unmarshal_budget: usize, 0..=usize::MAX;
     /// The longest deadline that is taken from the other side; 24 h. A longer one counts as this.
     max_deadline, with_max_deadline: Duration, Duration::ZERO..=FOREVER;
-    /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped.
+    /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped. A client that is
+    /// dropped while its server calls it waits as long.
     drain_timeout, with_drain_timeout: Duration, Duration::ZERO..=FOREVER;
     /// After how long without a byte the other side is asked for a sign of life; 30 s.
-    keepalive_interval, with_keepalive_interval: Duration, Duration::ZERO..=FOREVER;
+    ///
+    /// At least 100 ms, so that it is not asked more often than it takes by default.
+    keepalive_interval, with_keepalive_interval: Duration, MIN_KEEPALIVE_INTERVAL..=FOREVER;
     /// How long that sign of life may take; 20 s. Then the connection is taken for dead.
     keepalive_timeout, with_keepalive_timeout: Duration, Duration::ZERO..=FOREVER;
+    /// How many pings of the other side are answered in a second, and how many at once; 10.
+    ///
+    /// One more ends the connection: each costs an answer, and none carries anything.
+    pings_per_second, with_pings_per_second: u32, 1..=u32::MAX;
     /// How long a client waits before it connects again after a failed attempt; 1 s.
     ///
     /// Each further failure multiplies it by 1.6, up to [`max_backoff`](Self::max_backoff), and a fifth of it

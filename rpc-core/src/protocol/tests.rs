@@ -1,6 +1,7 @@
 //! A client's and a server's connection against each other in virtual time, and against bytes that no honest side
 //! sends. Cases by number are those of the table in `docs/limits.md`.
 
+mod back;
 mod ends;
 mod flow;
 mod hostile;

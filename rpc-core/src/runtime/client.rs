@@ -15,11 +15,12 @@ use tokio::sync::oneshot;
 
 use super::blocking::Home;
 use super::clock::now;
-use super::driver::Driver;
+use super::dispatch::Registry;
+use super::driver::{Driver, Side};
 use super::handshake;
 use super::link::{Link, LinkEffects};
+use super::peer_link::PeerLink;
 use super::timer::Timer;
-use crate::context::Peer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
 use crate::marshal::Guard;
 use crate::transport::Connector;
@@ -29,6 +30,8 @@ use crate::{Code, Error};
 pub(crate) struct Client {
     connector: Arc<dyn Connector>,
     limits: Limits,
+    /// What each of its connections serves.
+    registry: Arc<Registry>,
     home: Home,
     /// The link for new calls: looked up by each of them, and so without a lock that they would share.
     link: ArcSwap<Link>,
@@ -57,12 +60,14 @@ impl Client {
     pub(crate) fn start(
         connector: Arc<dyn Connector>,
         limits: Limits,
+        registry: Arc<Registry>,
         home: Home,
         first: Option<First>,
     ) -> Arc<Self> {
-        let link = Link::new(limits.clone(), Arc::default());
+        let link = Link::new(limits.clone(), registry.clone());
         let current = ArcSwap::new(link.clone());
-        let client = Arc::new(Client { connector, limits, home, link: current, history: Mutex::default() });
+        let history = Mutex::default();
+        let client = Arc::new(Client { connector, limits, registry, home, link: current, history });
         client.spawn(link, first, false);
         client
     }
@@ -92,7 +97,7 @@ impl Client {
         }
         // Links are replaced under this lock alone, so each has one successor.
         if Arc::ptr_eq(&self.link.load(), of) {
-            let link = Link::new(self.limits.clone(), Arc::default());
+            let link = Link::new(self.limits.clone(), self.registry.clone());
             self.link.store(link.clone());
             // A server that ends connections as soon as they are open is not to be besieged.
             let brief = history.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
@@ -113,8 +118,8 @@ impl Client {
 
     fn spawn(self: &Arc<Self>, link: Arc<Link>, first: Option<First>, pause: bool) {
         let keeper = Keeper { client: Arc::downgrade(self), link, finished: false };
-        let (connector, limits) = (self.connector.clone(), self.limits.clone());
-        self.home.handle.spawn(keeper.run(connector, limits, first, pause));
+        let (connector, home, limits) = (self.connector.clone(), self.home.clone(), self.limits.clone());
+        self.home.handle.spawn(keeper.run(connector, home, limits, first, pause));
     }
 
     fn die(&self, error: &Error) {
@@ -149,6 +154,7 @@ impl Keeper {
     async fn run(
         mut self,
         connector: Arc<dyn Connector>,
+        home: Home,
         limits: Limits,
         mut first: Option<First>,
         mut pause: bool,
@@ -165,7 +171,7 @@ impl Keeper {
                 return self.finish(None);
             }
             pause = true;
-            let attempt = attempt(&self.link, &*connector, &limits);
+            let attempt = attempt(&self.link, &*connector, &home, &limits);
             let Some(result) = while_wanted(&self.link, &mut timer, attempt).await else {
                 return self.finish(None);
             };
@@ -248,7 +254,12 @@ struct Failed {
 }
 
 /// Connects once: the transport, then the hellos.
-async fn attempt(link: &Arc<Link>, connector: &dyn Connector, limits: &Limits) -> Result<Driver, Failed> {
+async fn attempt(
+    link: &Arc<Link>,
+    connector: &dyn Connector,
+    home: &Home,
+    limits: &Limits,
+) -> Result<Driver, Failed> {
     let address = connector.address();
     let connecting = async {
         let transport = connector.connect().await.map_err(|source| {
@@ -258,10 +269,10 @@ async fn attempt(link: &Arc<Link>, connector: &dyn Connector, limits: &Limits) -
                 is_final: false,
             }
         })?;
-        let peer = Peer::new(transport.peer());
+        let peer = PeerLink::peer(transport.peer(), link, home.clone());
         let (mut recv, mut send) = transport.split();
         match handshake::greet(&mut recv, &mut send, limits).await {
-            Ok(hello) => Ok(Driver::new(link.clone(), &hello, recv, send, peer)),
+            Ok(hello) => Ok(Driver::new(link.clone(), &hello, recv, send, peer, Side::Opened)),
             Err(error) => {
                 let is_final = error.is_final();
                 Err(Failed { error: Error::from(error), is_final })

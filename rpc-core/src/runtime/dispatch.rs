@@ -1,4 +1,4 @@
-//! What a server serves: services by name, and how their handlers are started.
+//! What is served on a connection: services by name, and how their handlers are started.
 //!
 //! A dispatcher is erased once a service and connection, not once a call: its futures are of one type, so the
 //! memory of one that has ended is used for the next.
@@ -23,7 +23,7 @@ use crate::{Code, Error};
 /// A handler at work on one call.
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-/// All that is served at an address.
+/// All that is served at an address, or by a client to the servers that it connects to.
 #[derive(Default)]
 pub(crate) struct Registry {
     services: Vec<Box<dyn AnyService>>,
@@ -72,9 +72,15 @@ impl Registry {
         self.services.push(Box::new(Shared(service)));
     }
 
-    /// Which names are claimed twice.
-    pub(crate) fn clashes(&self) -> &[String] {
-        &self.clashes
+    /// The registry as connections share it.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`] if a name is claimed twice.
+    pub(crate) fn finish(self) -> Result<Arc<Self>, Error> {
+        match self.clashes.first() {
+            Some(clash) => Err(Error::not_executed(Code::InvalidArgument, clash.clone())),
+            None => Ok(Arc::new(self)),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -43,6 +43,7 @@ pub(crate) struct Driver {
     link: Arc<Link>,
     recv: RecvHalf,
     peer: Peer,
+    side: Side,
     assembler: Assembler,
     dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
     timer: Timer,
@@ -53,6 +54,13 @@ pub(crate) struct Driver {
     ended: bool,
     closing: Option<Closing>,
     samples: u8,
+}
+
+/// Which side of a connection this is. It matters where both sides would wait for each other if they did the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Opened,
+    Accepted,
 }
 
 /// How far the end has got.
@@ -71,7 +79,14 @@ pub(crate) struct Incoming {
 }
 
 impl Driver {
-    pub(crate) fn new(link: Arc<Link>, hello: &Hello, recv: RecvHalf, send: SendHalf, peer: Peer) -> Self {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        hello: &Hello,
+        recv: RecvHalf,
+        send: SendHalf,
+        peer: Peer,
+        side: Side,
+    ) -> Self {
         let mut effects = LinkEffects::default();
         let mut shared = link.lock();
         shared.writer = Some(Writer::new(send));
@@ -81,6 +96,7 @@ impl Driver {
         Driver {
             recv,
             peer,
+            side,
             assembler: Assembler::new(link.limits.frame_bytes()),
             dispatchers: Vec::new(),
             timer: Timer::default(),
@@ -121,11 +137,15 @@ impl Driver {
     /// run, that its requests wait too.
     fn is_backed_up(&self) -> bool {
         let mut shared = self.link.lock();
-        let waiting = if self.link.registry.is_empty() {
-            // The calls of a client are its own affair: it reads on, or two sides could wait for each other.
-            shared.connection.owed_bytes()
-        } else {
-            shared.connection.output_bytes() + shared.writer.as_ref().map_or(0, Writer::unwritten)
+        let waiting = match self.side {
+            // Both sides may call and serve. If both stopped reading until the other has read, both might wait for
+            // ever, so one of them goes on: the one that chose its peer. What it would send is bounded all the same:
+            // its calls wait for their turn, its answers keep the places of their calls. What only a peer that
+            // asks for trouble causes, pongs and refusals, has no other bound than this.
+            Side::Opened => shared.connection.owed_bytes(),
+            Side::Accepted => {
+                shared.connection.output_bytes() + shared.writer.as_ref().map_or(0, Writer::unwritten)
+            }
         };
         shared.reading_waits =
             waiting > self.link.limits.send_queue_bytes() || shared.connection.is_full_of_oneways();

@@ -33,7 +33,7 @@ impl InProcess {
         let mut registry = Registry::default();
         registry.add(service);
         let dispatcher = Mutex::new(registry.open(0));
-        InProcess { registry, dispatcher, peer: Peer::new(Address::new("in-process:")) }
+        InProcess { registry, dispatcher, peer: Peer::new(Address::new("in-process:"), ()) }
     }
 
     /// Starts a call, which then runs in whoever polls it.

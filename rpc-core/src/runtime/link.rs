@@ -147,7 +147,7 @@ impl Link {
     /// Nobody will call on this link any more.
     pub(crate) fn retire(&self) {
         let mut shared = self.lock();
-        shared.connection.retire(now());
+        shared.connection.retire(now(), !self.registry.is_empty());
         shared.kick();
     }
 

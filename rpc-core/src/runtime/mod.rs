@@ -1,8 +1,8 @@
 //! The tokio runtime around the protocol: one task and one lock a connection, for either side.
 //!
 //! [`link`] is what callers and handlers share of a connection, [`driver`] the task that moves its bytes,
-//! [`client`] keeps a connection open, [`server`] accepts them, [`dispatch`] runs handlers. The shape is explained
-//! in `ARCHITECTURE.md` ("The engine").
+//! [`client`] keeps a connection open, [`server`] accepts them, [`dispatch`] runs handlers, [`peer_link`] is their way
+//! back to whoever called. The shape is explained in `ARCHITECTURE.md` ("The engine").
 
 mod blocking;
 mod buffers;
@@ -15,13 +15,16 @@ mod handler;
 mod handshake;
 mod in_process;
 mod link;
+mod peer_link;
 mod server;
 mod timer;
 
 pub(crate) use blocking::{Home, block_on};
 pub(crate) use client::Client;
 pub(crate) use clock::now;
+pub(crate) use dispatch::Registry;
 pub(crate) use flows::{Argument, Arguments, LinkInlet, send_arguments};
 pub(crate) use in_process::{InProcess, LocalCall, LocalInlet};
 pub(crate) use link::Link;
+pub(crate) use peer_link::PeerLink;
 pub use server::{Bound, Drained, Server, ShutdownHandle};

@@ -10,15 +10,16 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::blocking::Home;
 use super::dispatch::Registry;
-use super::driver::Driver;
+use super::driver::{Driver, Side};
 use super::handshake;
 use super::link::Link;
-use crate::context::Peer;
+use super::peer_link::PeerLink;
 use crate::limits::Limits;
 use crate::service::Service;
 use crate::transport::{Listen, Listener, Transport};
-use crate::{Address, Code, Error};
+use crate::{Address, Error};
 
 /// Serves any number of services at an address.
 ///
@@ -68,13 +69,11 @@ impl Server {
     /// [`Code::InvalidArgument`] if the address is not understood or two services or methods have one name,
     /// [`Code::Unavailable`] if the system refuses the address.
     pub async fn bind<Via>(self, address: impl Listen<Via>) -> Result<Bound, Error> {
-        if let Some(clash) = self.registry.clashes().first() {
-            return Err(Error::not_executed(Code::InvalidArgument, clash.clone()));
-        }
+        let registry = self.registry.finish()?;
         let listener = address.into_listener().await?;
         let local_addr = listener.local_addr();
         Ok(Bound {
-            registry: Arc::new(self.registry),
+            registry,
             limits: self.limits,
             listener,
             local_addr,
@@ -306,6 +305,11 @@ async fn serve_connection(
             Err(_elapsed) => return tracing::debug!(%peer, ?timeout, "a connection did not begin in time"),
         };
     drop(permit);
-    let error = Box::pin(Driver::new(link, &hello, recv, send, Peer::new(peer.clone()))).await;
+    let home = match Home::current() {
+        Ok(home) => home,
+        Err(error) => return tracing::debug!(%peer, %error, "a connection did not begin"),
+    };
+    let caller = PeerLink::peer(peer.clone(), &link, home);
+    let error = Box::pin(Driver::new(link, &hello, recv, send, caller, Side::Accepted)).await;
     tracing::debug!(%peer, %error, "a connection ended");
 }

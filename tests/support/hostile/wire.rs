@@ -8,6 +8,7 @@ pub(crate) const DRAIN: u64 = 0;
 pub(crate) const PROTOCOL: u64 = 1;
 pub(crate) const FRAME: u64 = 2;
 pub(crate) const STALL: u64 = 3;
+pub(crate) const CALM: u64 = 4;
 
 /// Codes of errors.
 pub(crate) const INVALID_ARGUMENT: u64 = 3;

@@ -212,7 +212,12 @@ pub(crate) struct Events(mpsc::UnboundedReceiver<Event>);
 impl Events {
     /// The next event; a test that waits in vain fails.
     pub(crate) async fn next(&mut self) -> Event {
-        patiently("an event", self.0.recv()).await.expect("the handler lives as long as its server")
+        patiently("an event", self.wait()).await
+    }
+
+    /// The next event, however long it takes.
+    pub(crate) async fn wait(&mut self) -> Event {
+        self.0.recv().await.expect("the handler lives as long as its server")
     }
 
     pub(crate) async fn expect(&mut self, event: Event) {

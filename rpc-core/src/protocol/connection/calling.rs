@@ -25,12 +25,12 @@ impl<W, H> Connection<W, H> {
                     self.push_request(Some(id), call, now);
                     Entry::Entered(id)
                 }
-                Err(_exhausted) => self.used_up(),
+                Err(_exhausted) => self.used_up(call),
             }
         } else {
             match self.calls.wait(waiter(), call.deadline, call.patient, place) {
                 Ok(id) => Entry::Waiting(id),
-                Err(_exhausted) => self.used_up(),
+                Err(_exhausted) => self.used_up(call),
             }
         }
     }
@@ -60,7 +60,7 @@ impl<W, H> Connection<W, H> {
             }
             Err(_exhausted) => {
                 self.calls.abandon(id);
-                self.used_up()
+                self.used_up(call)
             }
         }
     }
@@ -114,7 +114,7 @@ impl<W, H> Connection<W, H> {
         if call.deadline.is_some_and(|deadline| deadline <= now) {
             return Some(CallFailure::Rpc(deadline_exceeded(Executed::No)));
         }
-        if !self.takes_calls() {
+        if !(if call.back { self.takes_calls_back() } else { self.takes_calls() }) {
             return Some(CallFailure::Moved);
         }
         match &self.phase {
@@ -159,7 +159,12 @@ impl<W, H> Connection<W, H> {
     }
 
     /// There are no more ids: the calls that run are finished, new ones go elsewhere.
-    fn used_up(&mut self) -> Entry {
+    fn used_up(&mut self, call: &NewCall<'_>) -> Entry {
+        if call.back {
+            // Too many calls back are no reason to end the connection, which is the other side's.
+            let message = "there is no place for one more call on this connection";
+            return Entry::Ended(CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message)));
+        }
         self.peer_leaving = true;
         Entry::Ended(CallFailure::Moved)
     }

@@ -24,13 +24,18 @@ impl<W, H> Connection<W, H> {
 
     /// Says that this side goes, and why.
     pub(super) fn push_drain(&mut self) {
-        let message = if self.retired { "the client needs no more calls" } else { "the server shuts down" };
-        self.push_goaway(Reason::Drain, message);
+        self.push_goaway(Reason::Drain, self.farewell());
     }
 
-    /// Nobody on this side will enter a call any more.
-    pub(crate) fn retire(&mut self, now: Instant) {
+    pub(super) fn farewell(&self) -> &'static str {
+        if self.retired { "the client needs no more calls" } else { "the server shuts down" }
+    }
+
+    /// Nobody on this side will enter a call any more, calls back apart. If it `serves` the other side, it does
+    /// what a server does that drains: takes what is on its way, and finishes what runs, within the same time.
+    pub(crate) fn retire(&mut self, now: Instant, serves: bool) {
         self.retired = true;
+        self.serves = serves;
         self.start_drain(now);
     }
 
@@ -48,8 +53,14 @@ impl<W, H> Connection<W, H> {
         let quiet = self.calls.occupied() == 0
             && self.calls.placed(Place::Stream) == 0
             && self.served.admitted() == Counts::default();
-        let noticed = |since: Instant| self.peer_leaving || self.retired || now >= since + DRAIN_NOTICE;
-        quiet && (self.peer_leaving || self.retired || self.draining.is_some_and(noticed))
+        let noticed = |since: Instant| now >= since + DRAIN_NOTICE || self.retired && !self.serves;
+        quiet && (self.peer_leaving || self.draining.is_some_and(noticed))
+            || self.last_moment().is_some_and(|last| now >= last)
+    }
+
+    /// When what still runs here is stopped: on a server, whoever drains all of it sees to that.
+    pub(super) fn last_moment(&self) -> Option<Instant> {
+        self.draining.filter(|_| self.retired).map(|since| since + self.limits.drain_timeout())
     }
 
     /// Whether the other side has said that it goes: then the end of its bytes is no loss.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::calls::{CallFailure, Outcome, Stage, deadline_exceeded};
-use super::super::served::CallKey;
+use super::super::calls::{CallFailure, Outcome, Place, Stage, deadline_exceeded};
+use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
 use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
@@ -43,7 +43,7 @@ impl<W, H> Connection<W, H> {
                     effects.cancelled.push(id);
                 }
             },
-            Message::Ping { token } => self.push_owed(|out| encode_pong(out, token)),
+            Message::Ping { token } => self.handle_ping(token, now)?,
             Message::Pong => self.alive.asked = None,
             Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
             Message::Items(items) => self.handle_items(items, reply, effects)?,
@@ -85,17 +85,20 @@ impl<W, H> Connection<W, H> {
     fn refuse_admission(&self, head: &message::Request<'_>, now: Instant) -> Option<Error> {
         let refuse = |code, message: String| Some(Error::not_executed(code, message));
         let noticed = |since: Instant| self.peer_leaving || now >= since + DRAIN_NOTICE;
-        if self.draining.is_some_and(noticed) {
-            return refuse(Code::Unavailable, "the server shuts down".to_owned());
+        // While this side waits for a reply itself, that may depend on what the other side asks meanwhile.
+        if self.draining.is_some_and(noticed) && !self.awaits_replies() {
+            return refuse(Code::Unavailable, self.farewell().to_owned());
         }
         // A one-way call cannot be told that it is refused: beyond the limit no more is read instead.
         if head.streams.is_some() {
             let limit = self.limits.streams();
-            if self.streams.open_there() >= limit {
+            if self.streams.open_there() + self.unread().streams >= limit {
                 let message = format!("{limit} calls with streams are open on this connection, the limit");
                 return refuse(Code::ResourceExhausted, message);
             }
-        } else if head.id.is_some() && self.served.admitted().calls >= self.limits.calls() {
+        } else if head.id.is_some()
+            && self.served.admitted().calls + self.unread().calls >= self.limits.calls()
+        {
             let limit = self.limits.calls();
             return refuse(
                 Code::ResourceExhausted,
@@ -109,6 +112,32 @@ impl<W, H> Connection<W, H> {
             return Some(deadline_exceeded(Executed::No));
         }
         None
+    }
+
+    /// Whether the other side works on something for this one.
+    fn awaits_replies(&self) -> bool {
+        self.calls.placed(Place::Call) + self.calls.placed(Place::Stream) > 0
+    }
+
+    /// How many calls of the other side count as running though they have been answered: while more waits to go out
+    /// than should, an answer counts until it has left. So answers are bounded also where this side reads on. An
+    /// honest caller notices nothing, for which a call runs until it has the answer.
+    fn unread(&self) -> Counts {
+        if self.outbox.len() > self.limits.send_queue_bytes() { self.answered } else { Counts::default() }
+    }
+
+    /// Answers, unless it has been asked too often. Each ping moves a mark on by its share of a second, which never
+    /// lies in the past and a second ahead at most (a leaky bucket; ITU-T I.371, "GCRA").
+    fn handle_ping(&mut self, token: u64, now: Instant) -> Result<(), Violation> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let rate = self.limits.pings_per_second();
+        let mark = self.alive.pinged.max(now) + SECOND / rate;
+        if mark > now + SECOND {
+            return Err(Violation::new(Reason::Calm, format_args!("more than {rate} pings a second")));
+        }
+        self.alive.pinged = mark;
+        self.push_owed(|out| encode_pong(out, token));
+        Ok(())
     }
 
     fn handle_response(
@@ -151,6 +180,7 @@ impl<W, H> Connection<W, H> {
     fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<W, H>) {
         let first = !std::mem::replace(&mut self.peer_leaving, true);
         let drains = goaway.reason == Reason::Drain;
+        self.peer_gone |= !drains;
         // Each call gets a copy, and people and terminals may read it.
         let message: String =
             goaway.message.chars().flat_map(char::escape_debug).take(GOAWAY_CHARACTERS).collect();

@@ -14,7 +14,7 @@ pub(crate) use self::serving::push_reply;
 pub(crate) use self::streaming::{Batch, BatchBytes};
 use super::calls::{CallFailure, CallId, Calls, Outcome};
 use super::outbox::Outbox;
-use super::served::{CallKey, Served};
+use super::served::{CallKey, Counts, Served};
 use super::streams::Streams;
 use crate::limits::Limits;
 use crate::marshal::Payload;
@@ -40,11 +40,15 @@ pub(crate) struct Connection<W, H> {
     /// We take no more calls, since then; the other side has that long to learn of it.
     draining: Option<Instant>,
     notice: Option<Instant>,
-    /// The other side has said that it sends no more calls; its bytes have ended.
+    /// How many of the calls served have their answer there.
+    answered: Counts,
+    /// The other side has said that it goes; that it goes at once, because of an error; its bytes have ended.
     peer_leaving: bool,
+    peer_gone: bool,
     peer_ended: bool,
-    /// Nobody on this side will call any more.
+    /// Nobody on this side will call any more; the other side may have called meanwhile.
     retired: bool,
+    serves: bool,
     alive: Alive,
     /// Since when the other side owes the rest of a frame, or does not read.
     owes_frame: Option<Instant>,
@@ -96,6 +100,8 @@ struct Alive {
     heard: Instant,
     asked: Option<Instant>,
     pings: u64,
+    /// The moment up to which the other side has used what it may ping.
+    pinged: Instant,
 }
 
 /// A call as its caller enters it.
@@ -110,6 +116,8 @@ pub(crate) struct NewCall<'a> {
     pub(crate) streams: Option<u8>,
     /// Wait for a connection even without a deadline.
     pub(crate) patient: bool,
+    /// It calls back whoever called here, and has no other connection to go to.
+    pub(crate) back: bool,
 }
 
 /// What became of a call that was entered.
@@ -197,10 +205,13 @@ impl<W, H> Connection<W, H> {
             owed: 0,
             draining: None,
             notice: None,
+            answered: Counts::default(),
             peer_leaving: false,
+            peer_gone: false,
             peer_ended: false,
             retired: false,
-            alive: Alive { heard: now, asked: None, pings: 0 },
+            serves: false,
+            alive: Alive { heard: now, asked: None, pings: 0, pinged: now },
             owes_frame: None,
             owes_reading: None,
             ignored: 0,
@@ -227,6 +238,13 @@ impl<W, H> Connection<W, H> {
     /// Whether calls may still be entered here.
     pub(crate) fn takes_calls(&self) -> bool {
         !self.peer_leaving && !matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether calls back may still be entered here. When either side drains they may while a call of the other
+    /// side runs, since that may need them to come to its end.
+    pub(crate) fn takes_calls_back(&self) -> bool {
+        let drains = self.peer_leaving && !self.peer_gone && !self.peer_ended && self.is_open();
+        self.takes_calls() || drains && self.served.admitted() != Counts::default()
     }
 
     /// How many calls have been entered whose outcome has not been taken.
@@ -256,6 +274,7 @@ impl<W, H> Connection<W, H> {
     pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<W, H>) -> Outbox {
         self.handed_over = self.queued;
         self.owed = 0;
+        self.answered = Counts::default();
         let output = std::mem::replace(&mut self.outbox, spare);
         self.make_room(effects);
         if self.calls.has_queues() {

@@ -30,6 +30,8 @@ impl<W, H> Connection<W, H> {
     /// Takes the replies of calls that ended the moment they were started.
     pub(crate) fn ended_at_once(&mut self, ended: Counts, replies: &mut Outbox) {
         self.served.ended_at_once(ended);
+        self.answered.calls += ended.calls;
+        self.answered.streams += ended.streams;
         self.queued += replies.len() as u64;
         self.outbox.append(replies);
     }
@@ -53,11 +55,13 @@ impl<W, H> Connection<W, H> {
     ) {
         let awaited = self.served.ended(key);
         if let CallKey::Stream(call) = key {
+            self.answered.streams += 1;
             return self.finish_streams(call, reply, effects);
         }
         if let (true, Some(id), Some((reply, metadata))) = (awaited && self.is_open(), key.reply_id(), reply)
         {
             self.push_reply(id, reply, metadata);
+            self.answered.calls += 1;
         }
     }
 

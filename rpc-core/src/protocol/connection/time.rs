@@ -13,7 +13,7 @@ use crate::service::Failure;
 impl<W, H> Connection<W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let notice = self.notice.filter(|_| !self.peer_leaving);
+        let notice = self.notice.filter(|_| !self.peer_leaving || self.retired);
         let stall = self.owes_frame.into_iter().chain(self.owes_reading).min();
         let stall = stall.map(|since| since + self.limits.stall_timeout());
         let alive = self.is_heard().then(|| match self.alive.asked {
@@ -39,7 +39,9 @@ impl<W, H> Connection<W, H> {
         self.expire_calls(now, effects);
         self.expire_served(now, effects);
         // Whoever looks after the end of the connection was woken for it, which is all that was wanted.
-        self.notice.take_if(|notice| now >= *notice);
+        if self.notice.is_some_and(|notice| now >= notice) {
+            self.notice = self.last_moment().filter(|last| now < *last);
+        }
         let limit = self.limits.stall_timeout();
         let overdue = |since: Option<Instant>| since.is_some_and(|since| now >= since + limit);
         if overdue(self.owes_reading) {

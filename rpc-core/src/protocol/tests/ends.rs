@@ -98,7 +98,7 @@ fn both_sides_may_drain_at_once() {
     let mut pair = Pair::new();
     let id = pair.call(1);
     pair.settle();
-    pair.client.connection.retire(pair.now);
+    pair.client.connection.retire(pair.now, false);
     pair.server.connection.start_drain(pair.now);
     pair.settle();
     pair.server.reply(key(id), 5);

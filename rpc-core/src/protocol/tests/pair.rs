@@ -323,5 +323,6 @@ pub(super) fn plain() -> Plain {
         streams: None,
         oneway: false,
         patient: false,
+        back: false,
     }
 }

@@ -190,7 +190,7 @@ fn a_drain_that_is_not_answered_is_done_after_its_notice_and_asks_for_no_more_ti
 fn a_side_that_has_said_all_it_has_to_say_is_not_asked_for_a_sign_of_life() {
     let mut pair = Pair::new();
     let id = pair.call(1);
-    pair.client.connection.retire(pair.now);
+    pair.client.connection.retire(pair.now, false);
     pair.client_to_server();
     drop(pair.server.output());
     pair.server.end_of_bytes();

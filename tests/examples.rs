@@ -1,0 +1,43 @@
+//! The examples do what they say.
+
+#[path = "support/example.rs"]
+mod example;
+
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Runs an example to its end, and gives what it printed.
+async fn run(name: &str) -> String {
+    let mut command = Command::new(example::program(name));
+    let output = timeout(Duration::from_secs(60), command.kill_on_drop(true).output()).await;
+    let output = output.unwrap_or_else(|_elapsed| panic!("{name} did not end")).expect("it was started");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}
+
+#[tokio::test]
+async fn in_the_chat_everybody_hears_everything_and_nobody_is_disturbed_by_one_that_is_killed() {
+    let expected = "\
+A server and its clients, each in a process of its own. What each client's screen shows:
+
+ann           ann has joined
+ann bob       bob has joined
+ann bob cy    cy has joined
+ann bob cy    ann: hello
+ann bob cy    cy: hello ann
+
+The process of cy is killed.
+
+ann bob       cy has left
+ann bob       bob: where is cy?
+
+ann comes to the end of her input, and her process to its own.
+
+bob           ann has left
+bob           bob: good night
+";
+    assert_eq!(run("chat").await, expected);
+}
