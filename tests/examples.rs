@@ -19,6 +19,26 @@ async fn run(name: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_station_streams_both_ways_and_stops_when_nobody_listens() {
+    let expected = "\
+it has 20 degrees
+it has 20.1 degrees
+it has 20.2 degrees
+  server: nobody wants temperatures any more, so I stop measuring
+on day 13 it had 10 degrees
+on day 13 it had 10.5 degrees
+then the sensor failed, at 2 o'clock
+there is no day 400, and no stream
+the barn sent 100000 samples, 49999.5 on average
+smoothed: 10
+smoothed: 15
+smoothed: 30
+a picture of 16 MiB, and 1 sample from the shed
+";
+    assert_eq!(run("streams").await, expected);
+}
+
+#[tokio::test]
 async fn in_the_chat_everybody_hears_everything_and_nobody_is_disturbed_by_one_that_is_killed() {
     let expected = "\
 A server and its clients, each in a process of its own. What each client's screen shows:
