@@ -18,7 +18,10 @@ const CORE: &[(&str, &[&str])] = &[
     ("stream", &["error", "failure", "limits", "marshal"]),
     ("service", &["error", "failure", "marshal", "stream"]),
     ("context", &["metadata", "transport"]),
-    ("protocol", &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "service"]),
+    (
+        "protocol",
+        &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool", "service"],
+    ),
     (
         "runtime",
         &[

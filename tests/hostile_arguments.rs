@@ -261,7 +261,7 @@ async fn case_48_a_bad_response_is_its_callers_trouble_alone() {
 async fn case_49_a_reply_too_large_names_size_and_limit() {
     let victim = Victim::serve("arguments-49").await;
     let client = TargetClient::connect(&victim.url)
-        .limits(Limits::default().with_frame_bytes(10_000))
+        .limits(Limits::default().with_message_bytes(10_000))
         .await
         .expect("connected");
     let error = client.sevens(20_000).await.expect_err("too large");
@@ -271,7 +271,7 @@ async fn case_49_a_reply_too_large_names_size_and_limit() {
     assert_eq!(client.sevens(9_000).await.expect("it fits"), vec![7; 9_000]);
 
     // The other way round: a request that is too large is not sent at all.
-    let limits = Limits::default().with_frame_bytes(10_000);
+    let limits = Limits::default().with_message_bytes(10_000);
     let small = Victim::serve_with("mem://arguments-49-small", limits).await;
     let started = small.ledger.started();
     let error = small.neighbour.length("", &[7; 20_000]).await.expect_err("too large");

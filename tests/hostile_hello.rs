@@ -257,15 +257,38 @@ async fn case_14_limits_beyond_all_measure_are_clamped() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_server_takes_is_what_it_says() {
-    let limits = Limits::default().with_frame_bytes(70_000).with_calls(77);
+    let limits = Limits::default()
+        .with_frame_bytes(70_000)
+        .with_calls(77)
+        .with_message_bytes(80_000)
+        .with_streams(78)
+        .with_stream_bytes(79_000);
+    let said = |limits: [(&str, u64); 5]| {
+        Value::Map(limits.map(|(name, value)| (Value::Text(name.to_owned()), Value::Uint(value))).into())
+    };
     let victim = Victim::serve_with("mem://hello-limits", limits).await;
     let hello = Raw::connect(&victim.url).await.greet(&wire::hello()).await;
-    let said = |name: &str, value| (Value::Text(name.to_owned()), Value::Uint(value));
-    assert_eq!(hello.elements()[4], Value::Map(vec![said("frame_bytes", 70_000), said("calls", 77)]));
+    let set = [
+        ("frame_bytes", 70_000),
+        ("calls", 77),
+        ("message_bytes", 80_000),
+        ("streams", 78),
+        ("stream_bytes", 79_000),
+    ];
+    assert_eq!(hello.elements()[4], said(set));
+    let features = ["fragments", "streams"].map(|name| Value::Text(name.to_owned()));
+    assert_eq!(hello.elements()[3].elements(), features);
 
     let victim = Victim::serve("hello-limits-default").await;
     let hello = Raw::connect(&victim.url).await.greet(&wire::hello()).await;
-    assert_eq!(hello.elements()[4], Value::Map(vec![said("frame_bytes", 4 << 20), said("calls", 1_024)]));
+    let default = [
+        ("frame_bytes", 4 << 20),
+        ("calls", 1_024),
+        ("message_bytes", 64 << 20),
+        ("streams", 1_024),
+        ("stream_bytes", 64 << 10),
+    ];
+    assert_eq!(hello.elements()[4], said(default));
 }
 
 #[tokio::test(start_paused = true)]

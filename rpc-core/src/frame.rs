@@ -58,34 +58,35 @@ impl Assembler {
         (self.missing()? == 0).then(|| std::mem::take(&mut self.partial))
     }
 
-    /// Takes bytes that a transport delivered and says where in them whole frames lie (without their lengths).
-    /// What is left at their end is kept, in memory that `room` gives for a frame of that length.
+    /// Says where in bytes that a transport delivered whole frames lie (without their lengths), and gives the
+    /// place where what is left at their end begins.
     ///
-    /// Call it only while no frame [is under way](Self::is_partial), or with what completes it: see
+    /// Call it only while no frame [is under way](Self::is_partial), or with what follows the one that was: see
     /// [`fill`](Self::fill).
     ///
     /// # Errors
     /// A length of zero or above the limit, before the frame's body is looked at; the frames before it are given
     /// first, in earlier calls of `each`.
-    pub(crate) fn cut(
-        &mut self,
-        bytes: &[u8],
-        mut each: impl FnMut(Range<usize>),
-        room: impl FnOnce(usize) -> Vec<u8>,
-    ) -> Result<(), BadLength> {
+    pub(crate) fn cut(&self, bytes: &[u8], mut each: impl FnMut(Range<usize>)) -> Result<usize, BadLength> {
         let mut at = 0;
         while let Some(length) = length(&bytes[at..]) {
             self.check(length)?;
             let body = at + LENGTH_BYTES;
             if bytes.len() - body < length {
-                self.partial = room(length);
                 break;
             }
             each(body..body + length);
             at = body + length;
         }
-        self.partial.extend_from_slice(&bytes[at..]);
-        Ok(())
+        Ok(at)
+    }
+
+    /// Keeps the beginning of a frame, in memory that `room` gives for a frame of that length.
+    pub(crate) fn keep(&mut self, begun: &[u8], room: impl FnOnce(usize) -> Vec<u8>) {
+        if let Some(length) = length(begun) {
+            self.partial = room(length);
+        }
+        self.partial.extend_from_slice(begun);
     }
 
     /// Adds to the frame under way what it still lacks, and gives what is left of `bytes`.
@@ -117,7 +118,8 @@ impl Assembler {
     }
 }
 
-fn length(bytes: &[u8]) -> Option<usize> {
+/// The length of the frame that begins here, once it has come.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_be_bytes(*bytes.first_chunk::<LENGTH_BYTES>()?);
     // A length that does not fit is above any limit, which is a usize.
     Some(usize::try_from(length).unwrap_or(usize::MAX))
@@ -158,7 +160,9 @@ mod tests {
                 None => return Ok(()),
             }
         }
-        assembler.cut(bytes, |range| frames.push(bytes[range].to_vec()), |_| Vec::new())
+        let end = assembler.cut(bytes, |range| frames.push(bytes[range].to_vec()))?;
+        assembler.keep(&bytes[end..], |_| Vec::new());
+        Ok(())
     }
 
     #[test]

@@ -10,8 +10,11 @@ use bytes::Bytes;
 pub(crate) const LARGE_BYTES: usize = 128 * 1024;
 
 /// How much memory the pool keeps, and how large a piece of it may be.
-const POOL_BYTES: usize = 32 * 1024 * 1024;
-const PIECE_BYTES: usize = 8 * 1024 * 1024;
+const POOL_BYTES: usize = 64 * 1024 * 1024;
+const PIECE_BYTES: usize = 32 * 1024 * 1024;
+
+/// A piece so many times larger than what is to be kept in it stays for something else.
+const WASTE: usize = 8;
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { pieces: Vec::new(), bytes: 0 });
 
@@ -20,12 +23,41 @@ struct Pool {
     bytes: usize,
 }
 
-/// An empty buffer, with the memory of an earlier large message if there is some.
-pub(crate) fn take() -> Vec<u8> {
+impl Pool {
+    /// The smallest piece that has so many bytes, else the largest one.
+    fn find(&self, bytes: usize) -> Option<usize> {
+        let capacity = |piece: &Vec<u8>| piece.capacity();
+        let pieces = self.pieces.iter().enumerate();
+        let fits =
+            |(_, piece): &(usize, &Vec<u8>)| (bytes..=bytes.saturating_mul(WASTE)).contains(&capacity(piece));
+        let fitting = pieces.clone().filter(fits).min_by_key(|(_, piece)| capacity(piece));
+        let smaller =
+            || pieces.filter(|(_, piece)| capacity(piece) < bytes).max_by_key(|(_, piece)| capacity(piece));
+        fitting.or_else(smaller).map(|(index, _)| index)
+    }
+}
+
+/// An empty buffer for so many bytes, with the memory of an earlier large message if there is some: it may have to
+/// grow.
+pub(crate) fn take(bytes: usize) -> Vec<u8> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let piece = pool.pieces.pop().unwrap_or_default();
+    let Some(index) = pool.find(bytes) else { return Vec::new() };
+    let piece = pool.pieces.swap_remove(index);
     pool.bytes -= piece.capacity();
     piece
+}
+
+/// Takes back memory of a large message that is not needed any more.
+pub(crate) fn give_back(mut piece: Vec<u8>) {
+    if !(LARGE_BYTES..=PIECE_BYTES).contains(&piece.capacity()) {
+        return;
+    }
+    piece.clear();
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if pool.bytes + piece.capacity() <= POOL_BYTES {
+        pool.bytes += piece.capacity();
+        pool.pieces.push(piece);
+    }
 }
 
 /// Shares a complete message; large memory goes back to the pool when the last slice of it is dropped.
@@ -43,13 +75,7 @@ impl AsRef<[u8]> for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let mut piece = std::mem::take(&mut self.0);
-        piece.clear();
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        if piece.capacity() <= PIECE_BYTES && pool.bytes + piece.capacity() <= POOL_BYTES {
-            pool.bytes += piece.capacity();
-            pool.pieces.push(piece);
-        }
+        give_back(std::mem::take(&mut self.0));
     }
 }
 
@@ -68,9 +94,9 @@ mod tests {
             let slice = shared.slice(1..3);
             drop(shared);
             assert_eq!(slice, "ar");
-            assert!(take().capacity() != MARK, "a slice of it is still there");
+            assert!(take(MARK).capacity() != MARK, "a slice of it is still there");
             drop(slice);
-            let piece = take();
+            let piece = take(MARK);
             piece.is_empty() && piece.capacity() == MARK
         };
         assert!((0..100).any(|_| comes_again()));

@@ -101,7 +101,7 @@ impl Writer {
     fn spill(&mut self, more: usize) {
         let needed = (self.len + more).max(FIRST_ALLOCATION);
         if needed >= LARGE_BYTES {
-            self.spilled = pool::take();
+            self.spilled = pool::take(needed);
         }
         self.spilled.reserve_exact(needed);
         self.spilled.extend_from_slice(&self.inline[..self.len]);

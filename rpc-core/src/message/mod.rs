@@ -15,13 +15,15 @@ mod wire;
 use std::fmt;
 
 pub(crate) use control::{GoAway, Reason, encode_cancel, encode_goaway, encode_ping, encode_pong};
-pub(crate) use fragment::{FRAGMENT_HEAD_BYTES, Fragment, decode_fragment, encode_fragment};
+pub(crate) use fragment::{
+    FRAGMENT_BEGUN_BYTES, FRAGMENT_HEAD_BYTES, Fragment, decode_fragment, encode_fragment,
+};
 pub(crate) use hello::{Hello, MAGIC, VERSIONS, encode_hello};
 pub(crate) use request::{Request, RequestHead, encode_request};
-pub(crate) use response::{Response, Verdict, encode_error, encode_value};
+pub(crate) use response::{APP_TAIL, Response, Verdict, encode_app, encode_error, encode_value};
 pub(crate) use stream::{
-    Credit, End, ITEM_HEAD_BYTES, Items, REPLY_STREAM, StreamName, encode_blocked, encode_credit, encode_end,
-    encode_items,
+    Credit, End, ITEM_HEAD_BYTES, Items, REPLY_STREAM, StreamName, encode_app_end, encode_blocked,
+    encode_credit, encode_end, encode_items,
 };
 use wire::Reader;
 

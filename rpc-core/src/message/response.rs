@@ -60,12 +60,20 @@ pub(crate) fn encode_error(
     out.push(NIL);
 }
 
+/// Appends a reply up to the procedure's own error, which is to follow, and behind it [`APP_TAIL`].
+pub(crate) fn encode_app(out: &mut Vec<u8>, id: u64, metadata: Option<&Metadata>) {
+    put_head(out, id, metadata);
+    put_app_head(out);
+}
+
+/// What follows the procedure's own error in a reply.
+pub(crate) const APP_TAIL: &[u8] = &[NIL];
+
 /// Appends the procedure's own error, or that of a call that failed as a call.
 pub(super) fn put_error(out: &mut Vec<u8>, error: Result<&[u8], &Error>) {
     match error {
         Ok(value) => {
-            put_array(out, 2);
-            put_uint(out, APP);
+            put_app_head(out);
             out.extend_from_slice(value);
         }
         Err(error) => {
@@ -79,6 +87,12 @@ pub(super) fn put_error(out: &mut Vec<u8>, error: Result<&[u8], &Error>) {
             }
         }
     }
+}
+
+/// Appends what stands before the procedure's own error.
+pub(super) fn put_app_head(out: &mut Vec<u8>) {
+    put_array(out, 2);
+    put_uint(out, APP);
 }
 
 pub(super) fn decode(

@@ -3,7 +3,7 @@
 //! A stream is named by the id of its call and a number: 0 is the reply's, which goes from the receiver of the call
 //! to its caller; 1, 2, ... are the arguments that are streams, which go the other way.
 
-use super::response::{Verdict, decode_error, put_error};
+use super::response::{Verdict, decode_error, put_app_head, put_error};
 use super::wire::{NIL, Reader, put_array, put_array_head, put_uint};
 use super::{Malformed, Message, kind};
 use crate::Error;
@@ -59,6 +59,12 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, name: StreamName, error: Option<Resu
         Some(error) => put_error(out, error),
         None => out.push(NIL),
     }
+}
+
+/// Appends the end of a stream up to the producer's own error, which is to follow.
+pub(crate) fn encode_app_end(out: &mut Vec<u8>, name: StreamName) {
+    put_head(out, 4, kind::END, name);
+    put_app_head(out);
 }
 
 pub(crate) fn encode_credit(out: &mut Vec<u8>, credit: Credit) {

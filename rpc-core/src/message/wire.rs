@@ -156,14 +156,14 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
     }
 
-    pub(super) fn bin(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
-        let len = match self.byte(what)? {
-            0xc4 => usize::from(self.byte(what)?),
-            0xc5 => usize::from(u16::from_be_bytes(self.bytes(what)?)),
-            0xc6 => usize::try_from(u32::from_be_bytes(self.bytes(what)?)).unwrap_or(usize::MAX),
-            other => return Err(unexpected(what, "a binary", other)),
-        };
-        self.split(len, what)
+    /// The length of a binary, whose bytes are next.
+    pub(super) fn bin_head(&mut self, what: &str) -> Result<usize, Malformed> {
+        match self.byte(what)? {
+            0xc4 => Ok(usize::from(self.byte(what)?)),
+            0xc5 => Ok(usize::from(u16::from_be_bytes(self.bytes(what)?))),
+            0xc6 => Ok(usize::try_from(u32::from_be_bytes(self.bytes(what)?)).unwrap_or(usize::MAX)),
+            other => Err(unexpected(what, "a binary", other)),
+        }
     }
 
     /// Takes a nil if the next element is one.

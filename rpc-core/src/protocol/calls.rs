@@ -23,6 +23,10 @@ const INDEX_BITS: u32 = 20;
 const MAX_SLOTS: usize = 1 << INDEX_BITS;
 const MAX_SEQUENCE: u64 = u64::MAX >> INDEX_BITS;
 
+/// Where a call begins in the stream of bytes that goes in fragments, of which the last has not gone: beyond all
+/// that a transport has been given, so that it counts as not sent.
+pub(crate) const IN_FRAGMENTS: u64 = u64::MAX;
+
 /// The name of a call on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallId(u64);
@@ -123,7 +127,7 @@ enum State<W> {
     Granted {
         place: Place,
     },
-    /// `at` is where in the connection's stream of bytes the call begins.
+    /// `at` is where in the connection's stream of bytes the call begins, or [`IN_FRAGMENTS`].
     Sent {
         waiter: W,
         at: u64,
@@ -223,6 +227,15 @@ impl<W> Calls<W> {
         Ok(slot.id)
     }
 
+    /// A call that went in fragments has gone whole, with bytes up to here.
+    pub(crate) fn sent_whole(&mut self, number: u64, up_to: u64) {
+        let id = CallId(number);
+        let slot = self.slots.get_mut(id.index()).filter(|slot| slot.id == id);
+        if let Some(Slot { state: State::Sent { at, .. }, .. }) = slot {
+            *at = up_to - 1;
+        }
+    }
+
     /// Gives a free place to the call that has waited longest, and who waits for it.
     pub(crate) fn grant(&mut self, place: Place) -> Option<W> {
         while let Some(id) = self.queues[place as usize].pop_front() {
@@ -271,6 +284,7 @@ impl<W> Calls<W> {
             None => Err(NeverIssued),
             Some(slot) if slot.id != id => Ok(None),
             Some(slot) => match slot.state {
+                State::Sent { at: IN_FRAGMENTS, .. } => Err(NeverIssued),
                 State::Sent { place, .. } => {
                     self.placed[Place::Call as usize] -= usize::from(place == Place::Call);
                     Ok(slot.finish(outcome))
@@ -438,7 +452,7 @@ pub(crate) enum Stage {
     Sent { number: u64, at: u64 },
 }
 
-/// A reply to a call that was never made.
+/// A reply to a call that was never made, or has not been sent yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NeverIssued;
 

@@ -8,15 +8,19 @@
 mod calls;
 mod connection;
 mod outbox;
+mod reassembly;
 mod served;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 pub(crate) use calls::{CallFailure, CallId, Outcome, deadline_exceeded};
 pub(crate) use connection::{
-    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Violation, push_reply,
+    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Replies, Violation,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
+pub(crate) use reassembly::Reassembly;
 pub(crate) use served::{CallKey, Counts};
 pub(crate) use streams::{Caller, Leave, StreamKey, Taken};
+pub(crate) use transfers::Sizes;

@@ -30,12 +30,19 @@ pub(crate) struct Outbox {
     written_of_payload: usize,
     /// Frames that were taken back: where they began, counted as if none had been, and their sizes.
     taken_back: Vec<(usize, usize)>,
+    /// How much of it, at its end, are fragments.
+    fragments: usize,
 }
 
 impl Outbox {
     /// How many bytes are still to be written.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The same without the fragments of large messages.
+    pub(crate) fn small_len(&self) -> usize {
+        self.len.saturating_sub(self.fragments)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -66,6 +73,29 @@ impl Outbox {
             head(out);
             out.extend_from_slice(payload);
         });
+    }
+
+    /// Appends a fragment: what `head` appends, then the slices. Gives its size. Nothing but fragments may follow.
+    pub(crate) fn push_fragment(&mut self, slices: [Bytes; 3], head: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        head(&mut self.bytes);
+        let mut gathered = 0;
+        for slice in slices {
+            if slice.len() >= GATHER_BYTES {
+                gathered += slice.len();
+                self.payloads.push((self.bytes.len(), slice));
+            } else {
+                self.bytes.extend_from_slice(&slice);
+            }
+        }
+        let frame = self.bytes.len() - start + gathered;
+        // A fragment is far below 4 GiB.
+        let length = (frame - LENGTH_BYTES) as u32;
+        self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+        self.len += frame;
+        self.fragments += frame;
+        frame
     }
 
     /// Appends a frame without a payload.
@@ -148,6 +178,7 @@ impl Outbox {
         self.written_payloads = 0;
         self.written_of_payload = 0;
         self.taken_back.clear();
+        self.fragments = 0;
     }
 
     /// Fills `slices` with the next pieces to write and says how many there are.

@@ -185,6 +185,12 @@ impl<W> Streams<W> {
         self.earliest
     }
 
+    /// How many arguments of a call are streams.
+    pub(crate) fn arguments(&mut self, caller: Caller, call: u64) -> u8 {
+        // There are 16 at most.
+        self.get(caller, call).map_or(0, |streams| streams.arguments.len() as u8)
+    }
+
     // ---- calls ----
 
     /// A call was made here, with so many streams among its arguments, each with this credit.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::driver::Incoming;
 use super::link::LinkEffects;
-use crate::protocol::Outbox;
+use crate::protocol::Replies;
 
 /// How much one read takes at most.
 const READ_BYTES: usize = 256 * 1024;
@@ -17,7 +17,7 @@ pub(crate) struct Scratch {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) frames: Vec<Range<usize>>,
     pub(crate) incoming: Vec<Incoming>,
-    pub(crate) replies: Outbox,
+    pub(crate) replies: Replies,
     pub(crate) effects: LinkEffects,
 }
 
@@ -27,7 +27,7 @@ impl Scratch {
             bytes: vec![0; READ_BYTES].into_boxed_slice(),
             frames: Vec::new(),
             incoming: Vec::new(),
-            replies: Outbox::default(),
+            replies: Replies::default(),
             effects: LinkEffects::default(),
         })
     }

@@ -19,12 +19,12 @@ use super::handler::HandlerTask;
 use super::link::{Link, LinkEffects, Writer};
 use super::timer::Timer;
 use crate::context::{Ambient, Origin, Peer};
-use crate::frame::{Assembler, LENGTH_BYTES};
+use crate::frame::{self, Assembler, LENGTH_BYTES};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::marshal::{Guard, Payload};
-use crate::message::{Hello, Reason};
+use crate::message::{FRAGMENT_BEGUN_BYTES, Fragment, Hello, Malformed, Reason, decode_fragment};
 use crate::pool::{self, LARGE_BYTES};
-use crate::protocol::{Admitted, CallKey, Counts, Handled, Violation, push_reply};
+use crate::protocol::{Admitted, CallKey, Counts, Handled, Reassembly, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
 use crate::transport::{RecvHalf, SendHalf};
 use crate::{Code, Error};
@@ -45,6 +45,7 @@ pub(crate) struct Driver {
     peer: Peer,
     side: Side,
     assembler: Assembler,
+    reassembly: Reassembly,
     dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
     timer: Timer,
     /// It was woken to write and has let others go first.
@@ -98,6 +99,7 @@ impl Driver {
             peer,
             side,
             assembler: Assembler::new(link.limits.frame_bytes()),
+            reassembly: Reassembly::new(&link.limits),
             dispatchers: Vec::new(),
             timer: Timer::default(),
             gave_way: false,
@@ -135,7 +137,7 @@ impl Driver {
 
     /// Whether so much of what the other side asked for waits for it to be read, or so many of its one-way calls
     /// run, that its requests wait too.
-    fn is_backed_up(&self) -> bool {
+    fn is_backed_up(&mut self) -> bool {
         let mut shared = self.link.lock();
         let waiting = match self.side {
             // Both sides may call and serve. If both stopped reading until the other has read, both might wait for
@@ -150,7 +152,9 @@ impl Driver {
         shared.reading_waits =
             waiting > self.link.limits.send_queue_bytes() || shared.connection.is_full_of_oneways();
         if shared.reading_waits {
-            shared.connection.not_reading(now());
+            let now = now();
+            shared.connection.not_reading(now);
+            self.reassembly.not_reading(now);
         }
         shared.reading_waits
     }
@@ -171,11 +175,10 @@ impl Driver {
             return Poll::Ready(self.end_of_bytes());
         }
         let complete = self.assembler.take_complete();
-        self.link.lock().connection.received(now(), complete.is_none());
-        Poll::Ready(match complete {
-            Some(frame) => with_scratch(|scratch| self.take_large(frame, scratch)),
-            None => Ok(()),
-        })
+        let partial = complete.is_none();
+        let taken = complete.map(|frame| with_scratch(|scratch| self.take_large(frame, scratch)));
+        self.received(partial);
+        Poll::Ready(taken.unwrap_or(Ok(())))
     }
 
     /// Reads into the thread's scratch and takes the frames from there.
@@ -210,8 +213,31 @@ impl Driver {
     }
 
     /// Takes bytes as they came.
-    fn take(&mut self, mut bytes: &[u8], scratch: &mut Scratch) -> Result<(), End> {
-        if self.assembler.is_partial() {
+    fn take(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Result<(), End> {
+        let mut busy = !self.reassembly.is_empty();
+        let taken = self.take_bytes(bytes, scratch);
+        busy |= !self.reassembly.is_empty();
+        if busy {
+            self.received(self.is_partial());
+        }
+        taken
+    }
+
+    /// Notes that bytes have come, and what is missing now.
+    fn received(&self, partial: bool) {
+        let mut shared = self.link.lock();
+        shared.connection.received(now(), partial);
+        shared.connection.awaits_fragment(self.reassembly.oldest());
+    }
+
+    fn take_bytes(&mut self, mut bytes: &[u8], scratch: &mut Scratch) -> Result<(), End> {
+        if self.reassembly.is_partial() {
+            let (left, message) = self.reassembly.put(bytes, now());
+            bytes = left;
+            if let Some(message) = message {
+                self.take_message(message, scratch)?;
+            }
+        } else if self.assembler.is_partial() {
             bytes = self.assembler.fill(bytes)?;
             match self.assembler.take_complete() {
                 Some(frame) => self.take_large(frame, scratch)?,
@@ -222,20 +248,76 @@ impl Driver {
             }
         }
         let mut frames = std::mem::take(&mut scratch.frames);
-        let room = |length| if length < LARGE_BYTES { Vec::new() } else { pool::take() };
-        let cut = self.assembler.cut(bytes, |frame| frames.push(frame), room);
-        let taken = self.take_frames(Source::Lent(bytes), &frames, scratch);
+        let cut = self.assembler.cut(bytes, |frame| frames.push(frame));
+        let begun = cut.as_ref().map_or(&[][..], |end| &bytes[*end..]);
+        // The beginning of a fragment goes where its message is put together, behind the frames before it.
+        let fragment = begun_fragment(begun);
+        if fragment.is_none() {
+            self.assembler.keep(begun, room);
+        }
+        let taken = self.take_cut(bytes, &mut frames, scratch);
         frames.clear();
         scratch.frames = frames;
         taken?;
-        Ok(cut?)
+        cut?;
+        if let Some(fragment) = fragment {
+            self.reassembly.take(sound(fragment)?, now())?;
+        }
+        Ok(())
+    }
+
+    /// Takes frames where they lie; fragments among them are put together, and what is complete is taken in its
+    /// turn.
+    fn take_cut(
+        &mut self,
+        bytes: &[u8],
+        frames: &mut [Range<usize>],
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        // So many of the frames that have been looked at are to be handled yet; they stand first.
+        let mut waiting = 0;
+        for index in 0..frames.len() {
+            let frame = frames[index].clone();
+            let Some(fragment) = decode_fragment(&bytes[frame.clone()], frame.len()) else {
+                frames.swap(waiting, index);
+                waiting += 1;
+                continue;
+            };
+            let message = sound(fragment).and_then(|fragment| self.reassembly.take(fragment, now()));
+            if !matches!(message, Ok(None)) {
+                self.take_frames(Source::Lent(bytes), &frames[..waiting], scratch)?;
+                waiting = 0;
+            }
+            if let Some(message) = message? {
+                self.take_message(message, scratch)?;
+            }
+        }
+        self.take_frames(Source::Lent(bytes), &frames[..waiting], scratch)
     }
 
     /// Takes a frame that was assembled in memory of its own.
     fn take_large(&mut self, frame: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
+        let body = &frame[LENGTH_BYTES..];
+        if let Some(fragment) = decode_fragment(body, body.len()) {
+            let message = self.reassembly.take(sound(fragment)?, now())?;
+            pool::give_back(frame);
+            return message.map_or(Ok(()), |message| self.take_message(message, scratch));
+        }
         let bytes = pool::share(frame);
         let whole = LENGTH_BYTES..bytes.len();
         self.take_frames(Source::Owned(&bytes), std::slice::from_ref(&whole), scratch)
+    }
+
+    /// Takes a message that came in fragments.
+    fn take_message(&mut self, message: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
+        let bytes = pool::share(message);
+        let whole = 0..bytes.len();
+        self.take_frames(Source::Owned(&bytes), std::slice::from_ref(&whole), scratch)
+    }
+
+    /// Whether a frame has begun to come and is not complete.
+    fn is_partial(&self) -> bool {
+        self.assembler.is_partial() || self.reassembly.is_partial()
     }
 
     // ---- a batch of frames ----
@@ -267,7 +349,7 @@ impl Driver {
         let now = now();
         let mut shared = self.link.lock();
         let connection = &mut shared.connection;
-        connection.received(now, self.assembler.is_partial());
+        connection.received(now, self.assembler.is_partial() || self.reassembly.is_partial());
         for frame in frames {
             let bytes = &source.bytes()[frame.clone()];
             match connection.handle(bytes, now, |value| source.payload(value), effects)? {
@@ -303,7 +385,7 @@ impl Driver {
         if incoming.is_empty() {
             return Ok(());
         }
-        let limit = self.link.lock().connection.peer_frame_bytes();
+        let sizes = self.link.lock().connection.sizes();
         let mut at_once = Counts::default();
         let mut kept = false;
         let mut result = Ok(());
@@ -314,7 +396,7 @@ impl Driver {
                 break;
             }
             let key = call.admitted.key;
-            match self.run(source, call, scratch, limit) {
+            match self.run(source, call, scratch, &sizes) {
                 Ran::AtOnce => *at_once.count(key) += 1,
                 Ran::Kept => kept = true,
             }
@@ -324,7 +406,7 @@ impl Driver {
     }
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
-    fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, limit: usize) -> Ran {
+    fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, sizes: &Sizes) -> Ran {
         let Incoming { admitted: Admitted { key, deadline, metadata, streams }, target: id, params } = call;
         let target = self.link.registry.target(id);
         let method = target.method;
@@ -360,7 +442,7 @@ impl Driver {
                 Started::Ended(reply) => {
                     if let Some(id) = key.reply_id() {
                         let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
-                        push_reply(&mut scratch.replies, id, &reply, metadata.as_deref(), limit);
+                        scratch.replies.push(id, &reply, metadata.as_deref(), sizes);
                     }
                     return Ran::AtOnce;
                 }
@@ -379,7 +461,7 @@ impl Driver {
     /// Writes what waits. Woken to do so, it first goes to the back of the queue once, so that others can add to it.
     fn poll_writes(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut effects = LinkEffects::default();
-        // Twice, for what was added meanwhile; then the others on this thread go first.
+        // Twice, for what was added meanwhile, or one fragment; then the others on this thread go first.
         for _ in 0..2 {
             let mut shared = self.link.lock();
             if let Some(error) = shared.write_error.take() {
@@ -414,6 +496,7 @@ impl Driver {
             }
             shared.writer = Some(writer);
             let more = shared.connection.has_output();
+            let large = shared.connection.large_bytes() > 0;
             drop(shared);
             match written {
                 Poll::Ready(result) => result?,
@@ -421,6 +504,9 @@ impl Driver {
             }
             if !more {
                 return Ok(());
+            }
+            if large {
+                break;
             }
         }
         // There is more already; the others on this thread go first.
@@ -436,9 +522,9 @@ impl Driver {
         let shared = self.link.lock();
         let connection = &shared.connection;
         let finished = connection.is_ending() && connection.is_finished(now());
-        // What callers have queued is written when their kick is answered.
+        // What callers have queued is written when their kick is answered, and large messages have their turns.
         let more = finished
-            || (connection.has_output() && !shared.kicked && shared.writer.is_some() && !self.blocked);
+            || (connection.output_bytes() > 0 && !shared.kicked && shared.writer.is_some() && !self.blocked);
         drop(shared);
         if finished {
             let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
@@ -557,6 +643,22 @@ impl Drop for Driver {
     }
 }
 
+/// Memory for a frame of this length.
+fn room(length: usize) -> Vec<u8> {
+    if length < LARGE_BYTES { Vec::new() } else { pool::take(length) }
+}
+
+/// The fragment whose beginning this is, if that can be told and it is one.
+fn begun_fragment(bytes: &[u8]) -> Option<Result<Fragment<'_>, Malformed>> {
+    let length = frame::length(bytes)?;
+    let body = &bytes[LENGTH_BYTES..];
+    if body.len() < FRAGMENT_BEGUN_BYTES { None } else { decode_fragment(body, length) }
+}
+
+fn sound(fragment: Result<Fragment<'_>, Malformed>) -> Result<Fragment<'_>, Violation> {
+    fragment.map_err(|malformed| Violation::new(Reason::Protocol, malformed))
+}
+
 enum Ran {
     AtOnce,
     Kept,
@@ -599,8 +701,8 @@ impl From<Violation> for End {
     }
 }
 
-impl From<crate::frame::BadLength> for End {
-    fn from(bad: crate::frame::BadLength) -> Self {
+impl From<frame::BadLength> for End {
+    fn from(bad: frame::BadLength) -> Self {
         End::Violation(Violation::new(Reason::Frame, bad))
     }
 }

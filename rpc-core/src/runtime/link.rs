@@ -291,9 +291,9 @@ impl Writer {
         self.outbox.is_empty() && !self.unflushed
     }
 
-    /// How many bytes are left of an earlier write.
+    /// How many bytes are left of an earlier write, fragments of large messages apart.
     pub(crate) fn unwritten(&self) -> usize {
-        self.outbox.len()
+        self.outbox.small_len()
     }
 
     /// Whether bytes were taken since the last time this was asked.

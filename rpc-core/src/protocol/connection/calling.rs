@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::calls::{CallFailure, CallId, Place, Progress, deadline_exceeded};
+use super::super::calls::{CallFailure, CallId, IN_FRAGMENTS, Place, Progress, deadline_exceeded};
 use super::super::streams::{Caller, StreamKey};
+use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Next, Phase};
 use crate::message::{RequestHead, encode_cancel, encode_request};
 use crate::{Code, Error, Executed};
@@ -20,7 +21,7 @@ impl<W, H> Connection<W, H> {
                 self.push_request(None, call, now);
                 return Entry::Queued;
             }
-            match self.calls.start(waiter(), call.deadline, self.queued, place) {
+            match self.calls.start(waiter(), call.deadline, self.begin_of(call), place) {
                 Ok(id) => {
                     self.push_request(Some(id), call, now);
                     Entry::Entered(id)
@@ -53,7 +54,7 @@ impl<W, H> Connection<W, H> {
             self.push_request(None, call, now);
             return Entry::Queued;
         }
-        match self.calls.start_granted(id, waiter(), self.queued) {
+        match self.calls.start_granted(id, waiter(), self.begin_of(call)) {
             Ok(id) => {
                 self.push_request(Some(id), call, now);
                 Entry::Entered(id)
@@ -95,6 +96,10 @@ impl<W, H> Connection<W, H> {
 
     /// Nobody waits any more for a call that was sent at some place in the stream of bytes.
     pub(super) fn leave(&mut self, id: CallId, at: u64) {
+        if at == IN_FRAGMENTS {
+            self.give_up(|owner| owner == Owner::Call(id.number()));
+            return;
+        }
         let Some(place) = at.checked_sub(self.handed_over) else {
             return self.push_message(|out| encode_cancel(out, id.number()));
         };
@@ -126,14 +131,10 @@ impl<W, H> Connection<W, H> {
                     let message = "the other side does not speak streams";
                     return Some(CallFailure::Rpc(Error::not_executed(Code::Unimplemented, message)));
                 }
-                let size = HEAD_BYTES
-                    + call.method.len()
-                    + call.metadata.map_or(0, |m| 2 * m.bytes())
-                    + call.payload.len();
-                (size > self.peer.frame_bytes).then(|| {
+                let (size, largest) = (size(call), self.peer.sizes.largest());
+                (size > largest).then(|| {
                     let message = format!(
-                        "a request of {size} bytes, the other side takes messages of {} bytes at most",
-                        self.peer.frame_bytes
+                        "a request of {size} bytes, the other side takes messages of {largest} bytes at most"
                     );
                     CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message))
                 })
@@ -169,6 +170,11 @@ impl<W, H> Connection<W, H> {
         Entry::Ended(CallFailure::Moved)
     }
 
+    /// Where a call that is sent now begins in the stream of bytes.
+    fn begin_of(&self, call: &NewCall<'_>) -> u64 {
+        if self.peer.sizes.is_large(size(call)) { IN_FRAGMENTS } else { self.queued }
+    }
+
     fn push_request(&mut self, id: Option<CallId>, call: &NewCall<'_>, now: Instant) {
         let head = RequestHead {
             id: id.map(CallId::number),
@@ -177,11 +183,26 @@ impl<W, H> Connection<W, H> {
             metadata: call.metadata,
             streams: call.streams,
         };
-        let before = self.outbox.len();
-        self.outbox.push(call.payload, |out| encode_request(out, &head));
-        self.queued += (self.outbox.len() - before) as u64;
+        let large = self.peer.sizes.is_large(size(call));
+        if large {
+            let owner = id.map_or(Owner::OneWay, |id| Owner::Call(id.number()));
+            let transfer = Transfer::new(owner, |out| encode_request(out, &head), call.payload, &[]);
+            self.transfers.push(transfer);
+        } else {
+            let before = self.outbox.len();
+            self.outbox.push(call.payload, |out| encode_request(out, &head));
+            self.queued += (self.outbox.len() - before) as u64;
+        }
         if let (Some(id), Some(arguments)) = (id, call.streams) {
             self.streams.open_here(id.number(), arguments, self.peer.stream_bytes, call.deadline);
+            if large {
+                self.hold_arguments(id.number(), arguments);
+            }
         }
     }
+}
+
+/// How large a request is at most.
+fn size(call: &NewCall<'_>) -> usize {
+    HEAD_BYTES + call.method.len() + call.metadata.map_or(0, |m| 2 * m.bytes()) + call.payload.len()
 }

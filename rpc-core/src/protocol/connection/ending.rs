@@ -6,7 +6,6 @@ use super::super::calls::{Outcome, Place, Stage};
 use super::super::served::Counts;
 use super::{Connection, Effects, Phase, Violation};
 use crate::limits::DRAIN_NOTICE;
-use crate::message::Reason;
 use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
@@ -24,7 +23,7 @@ impl<W, H> Connection<W, H> {
 
     /// Says that this side goes, and why.
     pub(super) fn push_drain(&mut self) {
-        self.push_goaway(Reason::Drain, self.farewell());
+        self.take_leave(self.farewell());
     }
 
     pub(super) fn farewell(&self) -> &'static str {
@@ -52,7 +51,8 @@ impl<W, H> Connection<W, H> {
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
         let quiet = self.calls.occupied() == 0
             && self.calls.placed(Place::Stream) == 0
-            && self.served.admitted() == Counts::default();
+            && self.served.admitted() == Counts::default()
+            && self.transfers.is_empty();
         let noticed = |since: Instant| now >= since + DRAIN_NOTICE || self.retired && !self.serves;
         quiet && (self.peer_leaving || self.draining.is_some_and(noticed))
             || self.last_moment().is_some_and(|last| now >= last)
@@ -73,6 +73,7 @@ impl<W, H> Connection<W, H> {
         self.peer_leaving = true;
         self.peer_ended = true;
         self.owes_frame = None;
+        self.owes_fragment = None;
         let error = Error::new(Code::Unavailable, "the other side closed the connection");
         self.end_calls(error.clone(), effects);
         self.cut_streams_off(&error, true, effects);
@@ -102,6 +103,7 @@ impl<W, H> Connection<W, H> {
             return;
         }
         self.phase = Phase::Closed;
+        self.transfers.clear();
         self.end_calls(error.clone(), effects);
         self.cut_streams_off(&error, false, effects);
         self.served.cancel_all(|handle| effects.stop.push(handle));
@@ -123,5 +125,6 @@ impl<W, H> Connection<W, H> {
             _ => Some(Outcome::moved()),
         };
         self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.give_up_calls(effects);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::calls::{CallFailure, Outcome, Place, Stage, deadline_exceeded};
+use super::super::calls::{CallFailure, IN_FRAGMENTS, Outcome, Place, Stage, deadline_exceeded};
 use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
+use super::super::transfers::Owner;
 use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
 use crate::limits::DRAIN_NOTICE;
@@ -38,6 +39,7 @@ impl<W, H> Connection<W, H> {
                     self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)));
                     effects.stop.push(handle);
                 }
+                None if self.give_up(|owner| owner == Owner::Reply(id)) => {}
                 None => {
                     self.ignored += 1;
                     effects.cancelled.push(id);
@@ -186,6 +188,8 @@ impl<W, H> Connection<W, H> {
             goaway.message.chars().flat_map(char::escape_debug).take(GOAWAY_CHARACTERS).collect();
         let judge = |stage| match stage {
             Stage::Waiting { .. } | Stage::Granted => Some(Outcome::moved()),
+            // What has not come whole will not be taken any more.
+            Stage::Sent { at: IN_FRAGMENTS, .. } => Some(Outcome::moved()),
             Stage::Sent { number, .. } if number > goaway.last_id => Some(Outcome::moved()),
             Stage::Sent { .. } if drains => None,
             Stage::Sent { .. } => {
@@ -194,6 +198,7 @@ impl<W, H> Connection<W, H> {
             }
         };
         self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.give_up_calls(effects);
         self.forget_untaken_streams(goaway.last_id, effects);
         if !drains {
             let message = format!("the other side ended the connection: {message}");
@@ -201,7 +206,7 @@ impl<W, H> Connection<W, H> {
         }
         // Says that nothing more will come from here, so that the other side need not wait for it.
         if first && drains && self.draining.is_none() {
-            self.push_goaway(Reason::Drain, "");
+            self.take_leave("");
         }
     }
 }

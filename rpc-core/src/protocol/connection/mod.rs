@@ -6,16 +6,18 @@ mod messages;
 mod serving;
 mod streaming;
 mod time;
+mod transferring;
 
 use std::fmt;
 use std::time::Instant;
 
-pub(crate) use self::serving::push_reply;
+pub(crate) use self::serving::Replies;
 pub(crate) use self::streaming::{Batch, BatchBytes};
 use super::calls::{CallFailure, CallId, Calls, Outcome};
 use super::outbox::Outbox;
 use super::served::{CallKey, Counts, Served};
 use super::streams::Streams;
+use super::transfers::{Sizes, Transfers};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{GoAway, Hello, Reason, encode_goaway};
@@ -30,7 +32,9 @@ pub(crate) struct Connection<W, H> {
     served: Served<H>,
     streams: Streams<W>,
     outbox: Outbox,
-    /// All bytes ever put into the outbox, and those of them that a transport has been given.
+    /// Large messages, which go after what lies in the outbox.
+    transfers: Transfers,
+    /// All bytes ever put into the outbox or sent in fragments, and those of them that a transport has been given.
     queued: u64,
     handed_over: u64,
     /// How much of what waits to go out the other side has caused by asking, handlers' replies apart.
@@ -46,12 +50,15 @@ pub(crate) struct Connection<W, H> {
     peer_leaving: bool,
     peer_gone: bool,
     peer_ended: bool,
+    /// What is to be said as soon as no large one-way call waits to go out: that nothing more will come from here.
+    parting: Option<&'static str>,
     /// Nobody on this side will call any more; the other side may have called meanwhile.
     retired: bool,
     serves: bool,
     alive: Alive,
-    /// Since when the other side owes the rest of a frame, or does not read.
+    /// Since when the other side owes the rest of a frame, the next fragment of a message, or does not read.
     owes_frame: Option<Instant>,
+    owes_fragment: Option<Instant>,
     owes_reading: Option<Instant>,
     /// Late replies and cancels, which found nothing.
     ignored: u64,
@@ -64,7 +71,7 @@ pub(crate) struct Connection<W, H> {
 /// What the other side takes.
 #[derive(Debug)]
 struct PeerLimits {
-    frame_bytes: usize,
+    sizes: Sizes,
     calls: usize,
     streams: usize,
     /// The credit that each stream begins with.
@@ -75,7 +82,7 @@ struct PeerLimits {
 impl From<&Hello> for PeerLimits {
     fn from(hello: &Hello) -> Self {
         PeerLimits {
-            frame_bytes: hello.frame_bytes,
+            sizes: Sizes::of(hello),
             calls: hello.calls,
             streams: hello.streams,
             stream_bytes: hello.stream_bytes,
@@ -200,6 +207,7 @@ impl<W, H> Connection<W, H> {
             calls: Calls::default(),
             served: Served::default(),
             outbox: Outbox::default(),
+            transfers: Transfers::default(),
             queued: 0,
             handed_over: 0,
             owed: 0,
@@ -209,10 +217,12 @@ impl<W, H> Connection<W, H> {
             peer_leaving: false,
             peer_gone: false,
             peer_ended: false,
+            parting: None,
             retired: false,
             serves: false,
             alive: Alive { heard: now, asked: None, pings: 0, pinged: now },
             owes_frame: None,
+            owes_fragment: None,
             owes_reading: None,
             ignored: 0,
             highest_seen: 0,
@@ -258,11 +268,17 @@ impl<W, H> Connection<W, H> {
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || !self.transfers.is_empty()
     }
 
+    /// How many bytes wait to go out, large messages apart.
     pub(crate) fn output_bytes(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// How many bytes of large messages wait to go out.
+    pub(crate) fn large_bytes(&self) -> usize {
+        self.transfers.bytes()
     }
 
     /// How many bytes wait to go out that the other side has caused by asking: pongs and refusals.
@@ -270,12 +286,14 @@ impl<W, H> Connection<W, H> {
         self.owed
     }
 
-    /// Gives all bytes that wait to go out, in exchange for an empty outbox.
+    /// Gives what goes out next, in exchange for an empty outbox: all that is small, and a fragment of what is
+    /// large.
     pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<W, H>) -> Outbox {
-        self.handed_over = self.queued;
         self.owed = 0;
         self.answered = Counts::default();
-        let output = std::mem::replace(&mut self.outbox, spare);
+        let mut output = std::mem::replace(&mut self.outbox, spare);
+        self.push_fragments(&mut output, effects);
+        self.handed_over = self.queued;
         self.make_room(effects);
         if self.calls.has_queues() {
             self.grant(effects);

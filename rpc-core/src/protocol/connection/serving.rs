@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::super::outbox::Outbox;
 use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
+use super::super::transfers::{Owner, Sizes, Transfer};
 use super::{Connection, Effects, HEAD_BYTES};
 use crate::marshal::Payload;
-use crate::message::{encode_error, encode_value};
+use crate::message::{APP_TAIL, encode_app, encode_error, encode_value};
 use crate::service::Failure;
 use crate::{Code, Error, Executed, Metadata};
 
@@ -28,12 +29,13 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Takes the replies of calls that ended the moment they were started.
-    pub(crate) fn ended_at_once(&mut self, ended: Counts, replies: &mut Outbox) {
+    pub(crate) fn ended_at_once(&mut self, ended: Counts, replies: &mut Replies) {
         self.served.ended_at_once(ended);
         self.answered.calls += ended.calls;
         self.answered.streams += ended.streams;
-        self.queued += replies.len() as u64;
-        self.outbox.append(replies);
+        self.queued += replies.small.len() as u64;
+        self.outbox.append(&mut replies.small);
+        replies.large.drain(..).for_each(|reply| self.transfers.push(reply));
     }
 
     /// An admitted call was cancelled before it was started: its cancel was not for nothing.
@@ -60,21 +62,22 @@ impl<W, H> Connection<W, H> {
         }
         if let (true, Some(id), Some((reply, metadata))) = (awaited && self.is_open(), key.reply_id(), reply)
         {
-            self.push_reply(id, reply, metadata);
+            self.push_reply(Owner::Reply(id), id, reply, metadata);
             self.answered.calls += 1;
         }
     }
 
     pub(super) fn push_reply(
         &mut self,
+        owner: Owner,
         id: u64,
         reply: &Result<Payload, Failure>,
         metadata: Option<&Metadata>,
     ) {
-        let limit = self.peer.frame_bytes;
         let before = self.outbox.len();
-        push_reply(&mut self.outbox, id, reply, metadata, limit);
+        let large = push_reply(&mut self.outbox, owner, id, reply, metadata, &self.peer.sizes);
         self.queued += (self.outbox.len() - before) as u64;
+        large.into_iter().for_each(|reply| self.transfers.push(reply));
     }
 
     /// Whether so many one-way calls run that no more should be read.
@@ -82,9 +85,9 @@ impl<W, H> Connection<W, H> {
         self.served.admitted().oneways >= self.limits.calls()
     }
 
-    /// How large a message the other side takes.
-    pub(crate) fn peer_frame_bytes(&self) -> usize {
-        self.peer.frame_bytes
+    /// How messages must be for the other side to take them.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.peer.sizes
     }
 
     /// Refuses an admitted call.
@@ -109,29 +112,75 @@ pub(super) fn cancelled(executed: Executed) -> Error {
     Error::new(Code::Cancelled, "the call was cancelled").with_executed(executed)
 }
 
-/// Appends a reply; one that is too large for the other side becomes an error that says so.
-pub(crate) fn push_reply(
+/// Replies that were made outside of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    small: Outbox,
+    large: Vec<Transfer>,
+}
+
+impl Replies {
+    /// Adds a reply; one that is too large for the other side becomes an error that says so.
+    pub(crate) fn push(
+        &mut self,
+        id: u64,
+        reply: &Result<Payload, Failure>,
+        metadata: Option<&Metadata>,
+        sizes: &Sizes,
+    ) {
+        self.large.extend(push_reply(&mut self.small, Owner::Reply(id), id, reply, metadata, sizes));
+    }
+}
+
+/// Appends a reply, or gives it back if it has to go in fragments. One that is too large for the other side becomes
+/// an error that says so.
+fn push_reply(
     outbox: &mut Outbox,
+    owner: Owner,
     id: u64,
     reply: &Result<Payload, Failure>,
     metadata: Option<&Metadata>,
-    limit: usize,
-) {
+    sizes: &Sizes,
+) -> Option<Transfer> {
     let size = HEAD_BYTES
         + metadata.map_or(0, |metadata| 2 * metadata.bytes())
         + match reply {
             Ok(value) | Err(Failure::App(value)) => value.len(),
             Err(Failure::Rpc(error)) => error.message().len() + error.raw_details().map_or(0, |d| d.len()),
         };
-    if size > limit {
-        let message = format!("a reply of {size} bytes, the caller takes messages of {limit} bytes at most");
+    let largest = sizes.largest();
+    if size > largest {
+        let message =
+            format!("a reply of {size} bytes, the caller takes messages of {largest} bytes at most");
         let failure = Failure::Rpc(Error::new(Code::ResourceExhausted, message));
         outbox.push_message(|out| encode_failure(out, id, None, &failure));
-        return;
+        return None;
+    }
+    if sizes.is_large(size) {
+        return Some(large_reply(owner, id, reply, metadata));
     }
     match reply {
         Ok(value) => outbox.push(value, |out| encode_value(out, id, metadata)),
         Err(failure) => outbox.push_message(|out| encode_failure(out, id, metadata, failure)),
+    }
+    None
+}
+
+fn large_reply(
+    owner: Owner,
+    id: u64,
+    reply: &Result<Payload, Failure>,
+    metadata: Option<&Metadata>,
+) -> Transfer {
+    match reply {
+        Ok(value) => Transfer::new(owner, |out| encode_value(out, id, metadata), value, &[]),
+        Err(Failure::App(value)) => {
+            Transfer::new(owner, |out| encode_app(out, id, metadata), value, APP_TAIL)
+        }
+        Err(failure) => {
+            let nothing = Payload::from_slice(&[]);
+            Transfer::new(owner, |out| encode_failure(out, id, metadata, failure), &nothing, &[])
+        }
     }
 }
 

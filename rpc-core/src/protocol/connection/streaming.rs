@@ -1,12 +1,13 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
 use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
-use super::{Connection, Effects, Violation};
+use super::super::transfers::{Owner, Transfer};
+use super::{Connection, Effects, HEAD_BYTES, Violation};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::{Payload, STREAM_REPLY};
 use crate::message::{
-    self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_blocked, encode_cancel,
-    encode_credit, encode_end, encode_items, encode_value,
+    self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_app_end, encode_blocked,
+    encode_cancel, encode_credit, encode_end, encode_items, encode_value,
 };
 use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed, Metadata};
@@ -55,8 +56,20 @@ impl<W, H> Connection<W, H> {
         let leave = self.streams.ask(key, batch.bytes.len(), crowd, waiter);
         match leave {
             Leave::Given => {
-                let before = self.outbox.len();
                 let head = |out: &mut Vec<u8>| encode_items(out, key.name, batch.count);
+                let size = batch.bytes.len() + ITEM_HEAD_BYTES;
+                if self.peer.sizes.is_large(size) {
+                    let owner = Owner::Items(key);
+                    let transfer = match batch.bytes {
+                        BatchBytes::Small(bytes) => {
+                            Transfer::new(owner, head, &Payload::from_slice(bytes), &[])
+                        }
+                        BatchBytes::Large(payload) => Transfer::new(owner, head, payload, &[]),
+                    };
+                    self.push_of_stream(key, transfer);
+                    return leave;
+                }
+                let before = self.outbox.len();
                 match batch.bytes {
                     BatchBytes::Small(bytes) => self.outbox.push_copied(bytes, head),
                     BatchBytes::Large(payload) => self.outbox.push(payload, head),
@@ -71,7 +84,7 @@ impl<W, H> Connection<W, H> {
 
     /// How large a batch of items may be for the other side.
     pub(crate) fn largest_batch(&self) -> usize {
-        self.peer.frame_bytes.saturating_sub(ITEM_HEAD_BYTES)
+        self.peer.sizes.largest().saturating_sub(ITEM_HEAD_BYTES)
     }
 
     /// Whether nobody wants a stream any more; stores who is to learn of it otherwise.
@@ -82,7 +95,7 @@ impl<W, H> Connection<W, H> {
     /// Ends a stream among the arguments of a call.
     pub(crate) fn end_argument(&mut self, key: StreamKey, ending: &Ending) {
         if self.streams.finish(key) && self.is_open() {
-            self.push_end(key.name, ending);
+            self.push_end(key, ending);
         }
     }
 
@@ -91,25 +104,63 @@ impl<W, H> Connection<W, H> {
         let wanted = self.is_open() && self.streams.reply_flows_out(call, self.peer.stream_bytes);
         if wanted {
             let marker = Payload::from_slice(&STREAM_REPLY);
-            let before = self.outbox.len();
-            self.outbox.push(&marker, |out| encode_value(out, call, metadata));
-            self.queued += (self.outbox.len() - before) as u64;
+            let head = |out: &mut Vec<u8>| encode_value(out, call, metadata);
+            if self.peer.sizes.is_large(HEAD_BYTES + metadata.map_or(0, |metadata| 2 * metadata.bytes())) {
+                let key = StreamKey::reply(Caller::There, call);
+                self.push_of_stream(key, Transfer::new(Owner::Opening(key), head, &marker, &[]));
+            } else {
+                let before = self.outbox.len();
+                self.outbox.push(&marker, head);
+                self.queued += (self.outbox.len() - before) as u64;
+            }
         }
         wanted
     }
 
-    pub(super) fn push_end(&mut self, name: StreamName, ending: &Ending) {
-        let limit = self.peer.frame_bytes;
-        self.push_message(|out| match ending {
-            Ok(()) => encode_end(out, name, None),
-            Err(Failure::App(value)) if value.len() + ITEM_HEAD_BYTES > limit => {
-                let message = format!("an error of {} bytes, the other side takes {limit}", value.len());
-                let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
-                encode_end(out, name, Some(Err(&error)));
+    /// Ends a stream, behind what is still on its way of it.
+    pub(super) fn push_end(&mut self, key: StreamKey, ending: &Ending) {
+        let name = key.name;
+        let largest = self.largest_batch();
+        let excess = |size: usize| {
+            let message = format!("an error of {size} bytes, the other side takes {largest}");
+            Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes)
+        };
+        let excess = match ending {
+            Err(Failure::App(value)) if value.len() > largest => Some(excess(value.len())),
+            _ => None,
+        };
+        let error = match (&excess, ending) {
+            (Some(error), _) | (None, Err(Failure::Rpc(error))) => Some(Err(error)),
+            (None, Err(Failure::App(value))) => Some(Ok(value.as_slice())),
+            (None, Ok(())) => None,
+        };
+        let size = match error {
+            Some(Ok(value)) => ITEM_HEAD_BYTES + value.len(),
+            Some(Err(error)) => {
+                HEAD_BYTES + error.message().len() + error.raw_details().map_or(0, |d| d.len())
             }
-            Err(Failure::App(value)) => encode_end(out, name, Some(Ok(value.as_slice()))),
-            Err(Failure::Rpc(error)) => encode_end(out, name, Some(Err(error))),
+            None => ITEM_HEAD_BYTES,
+        };
+        let before = [Owner::Opening(key), Owner::Items(key), Owner::Call(name.call)];
+        let before = before.into_iter().find(|owner| match owner {
+            // Ids of either side are the same numbers.
+            Owner::Call(_) => key.caller == Caller::Here && self.transfers.has(*owner),
+            _ => self.transfers.has(*owner),
         });
+        if before.is_none() && !self.peer.sizes.is_large(size) {
+            return self.push_message(|out| encode_end(out, name, error));
+        }
+        let nothing = Payload::from_slice(&[]);
+        let transfer = match ending {
+            Err(Failure::App(value)) if excess.is_none() => {
+                Transfer::new(Owner::Final, |out| encode_app_end(out, name), value, &[])
+            }
+            _ => Transfer::new(Owner::Final, |out| encode_end(out, name, error), &nothing, &[]),
+        };
+        match before {
+            Some(owner) => self.transfers.push_behind(owner, transfer),
+            None => self.transfers.push(transfer),
+        }
     }
 
     // ---- what flows in ----
@@ -149,6 +200,10 @@ impl<W, H> Connection<W, H> {
 
     /// The caller of a call with streams has gone. It keeps its place until the other side says that it is over.
     pub(super) fn cancel_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
+        if self.give_up_call(call, effects) {
+            return;
+        }
+        self.give_up_arguments(call);
         if self.streams.cancel(call, |waiter| effects.wake.push(waiter)) && self.is_open() {
             self.push_message(|out| encode_cancel(out, call));
         }
@@ -157,9 +212,17 @@ impl<W, H> Connection<W, H> {
     /// The final message of a call with streams has come, and was not the end of its reply.
     pub(super) fn close_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
         if self.streams.close(Caller::Here, call, |waiter| effects.wake.push(waiter)).is_some() {
+            self.give_up_arguments(call);
             self.calls.streams_ended();
             self.grant(effects);
         }
+    }
+
+    /// Nothing more of a call's arguments is wanted.
+    fn give_up_arguments(&mut self, call: u64) {
+        self.give_up(
+            |owner| matches!(owner, Owner::Items(key) if key.caller == Caller::Here && key.name.call == call),
+        );
     }
 
     /// The calls with streams above an id were never taken by the other side.
@@ -192,6 +255,11 @@ impl<W, H> Connection<W, H> {
         if !self.is_open() {
             return;
         }
+        let reply_key = StreamKey::reply(Caller::There, call);
+        if streams.stopped.is_some() {
+            // Nobody wants what is still on its way.
+            self.give_up(|owner| owner == Owner::Items(reply_key));
+        }
         let failure = |failure: &Failure| Err(failure.clone());
         let ended: Result<Payload, Failure> = match (&streams.stopped, reply) {
             (Some(stopped), _) => failure(stopped),
@@ -201,9 +269,9 @@ impl<W, H> Connection<W, H> {
             )),
         };
         if streams.has_replied() {
-            self.push_end(StreamKey::reply(Caller::There, call).name, &ended.map(drop));
+            self.push_end(reply_key, &ended.map(drop));
         } else {
-            self.push_reply(call, &ended, reply.and_then(|(_, metadata)| metadata));
+            self.push_reply(Owner::Final, call, &ended, reply.and_then(|(_, metadata)| metadata));
         }
     }
 
@@ -248,6 +316,7 @@ impl<W, H> Connection<W, H> {
         let received = self.streams.receive_end(key, ending, |waiter| effects.wake.push(waiter))?;
         self.took(received, effects);
         if key.caller == Caller::Here {
+            self.give_up_arguments(key.name.call);
             self.calls.streams_ended();
             self.grant(effects);
         }
@@ -262,6 +331,9 @@ impl<W, H> Connection<W, H> {
         let key = StreamKey::outgoing(credit.name);
         self.check_seen(key)?;
         let received = self.streams.receive_credit(key, credit.bytes)?;
+        if credit.bytes.is_none() {
+            self.give_up(|owner| owner == Owner::Items(key));
+        }
         self.took(received, effects);
         Ok(())
     }

@@ -14,7 +14,7 @@ impl<W, H> Connection<W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let notice = self.notice.filter(|_| !self.peer_leaving || self.retired);
-        let stall = self.owes_frame.into_iter().chain(self.owes_reading).min();
+        let stall = [self.owes_frame, self.owes_fragment, self.owes_reading].into_iter().flatten().min();
         let stall = stall.map(|since| since + self.limits.stall_timeout());
         let alive = self.is_heard().then(|| match self.alive.asked {
             Some(asked) => asked + self.limits.keepalive_timeout(),
@@ -51,6 +51,12 @@ impl<W, H> Connection<W, H> {
             return Err(Violation::new(
                 Reason::Stall,
                 format_args!("a frame was not finished within {limit:?}"),
+            ));
+        }
+        if overdue(self.owes_fragment) {
+            return Err(Violation::new(
+                Reason::Stall,
+                format_args!("a message that comes in fragments did not go on within {limit:?}"),
             ));
         }
         if !self.is_heard() {
@@ -121,11 +127,17 @@ impl<W, H> Connection<W, H> {
         self.owes_frame = partial.then_some(now);
     }
 
+    /// Since when the message in fragments that has waited longest for its next one waits, if there is one.
+    pub(crate) fn awaits_fragment(&mut self, since: Option<Instant>) {
+        self.owes_fragment = since;
+    }
+
     /// This side does not read for the moment, so that what the other side may have said is not held against it.
     pub(crate) fn not_reading(&mut self, now: Instant) {
         self.alive.heard = now;
         self.alive.asked = None;
         self.owes_frame = self.owes_frame.and(Some(now));
+        self.owes_fragment = self.owes_fragment.and(Some(now));
     }
 
     /// The transport took all bytes there were.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::super::{
     CallFailure, CallId, CallKey, Connection, Effects, Entry, Handled, MAX_SLICES, NewCall, Next, Outbox,
-    Outcome, Violation,
+    Outcome, Reassembly, Violation,
 };
 use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::message::Hello;
+use crate::message::{Hello, Reason, decode_fragment};
 use crate::{Code, Error, Executed};
 
 /// A client, a server, and the time it is for both.
@@ -26,6 +26,7 @@ pub(super) struct Side {
     pub(super) connection: Connection<u32, CallKey>,
     limits: Limits,
     assembler: Assembler,
+    pub(super) reassembly: Reassembly,
     /// Bytes on their way to this side.
     pub(super) inbox: Vec<u8>,
     /// Who was woken, in order.
@@ -121,6 +122,7 @@ impl Side {
         Side {
             connection: Connection::new(limits.clone(), now),
             assembler: Assembler::new(limits.frame_bytes()),
+            reassembly: Reassembly::new(&limits),
             limits,
             inbox: Vec::new(),
             woken: Vec::new(),
@@ -210,6 +212,15 @@ impl Side {
 
     /// All bytes that wait to go out.
     pub(super) fn output(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.connection.has_output() {
+            bytes.extend(self.turn());
+        }
+        bytes
+    }
+
+    /// What goes out next: all that is small, and a fragment of what is large.
+    pub(super) fn turn(&mut self) -> Vec<u8> {
         let mut effects = Effects::default();
         let mut outbox = self.connection.take_output(Outbox::default(), &mut effects);
         self.take(effects);
@@ -238,17 +249,30 @@ impl Side {
             }
         }
         if !self.assembler.is_partial() {
-            let cut = self.assembler.cut(rest, |frame| frames.push(rest[frame].to_vec()), |_| Vec::new());
-            cut.expect("a length that is allowed");
+            let cut = self.assembler.cut(rest, |frame| frames.push(rest[frame].to_vec()));
+            let end = cut.expect("a length that is allowed");
+            self.assembler.keep(&rest[end..], |_| Vec::new());
         }
         self.connection.received(now, self.assembler.is_partial());
-        frames.iter().try_for_each(|frame| self.frame(frame, now))
+        let taken = frames.iter().try_for_each(|frame| self.frame(frame, now));
+        self.connection.awaits_fragment(self.reassembly.oldest());
+        taken
     }
 
-    /// Takes one frame of the other side, and keeps the call that it may be.
+    /// Takes one frame of the other side: a message, or a fragment of one.
     pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), Violation> {
+        let Some(fragment) = decode_fragment(frame, frame.len()) else { return self.message(frame, now) };
+        let fragment = fragment.map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
+        match self.reassembly.take(fragment, now)? {
+            Some(message) => self.message(&message, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes one message of the other side, and keeps the call that it may be.
+    fn message(&mut self, message: &[u8], now: Instant) -> Result<(), Violation> {
         let mut effects = Effects::default();
-        let handled = self.connection.handle(frame, now, Payload::from_slice, &mut effects);
+        let handled = self.connection.handle(message, now, Payload::from_slice, &mut effects);
         self.take(effects);
         if let Handled::Call { admitted, method, params } = handled? {
             self.connection.keep(admitted.key, admitted.key, admitted.deadline);
