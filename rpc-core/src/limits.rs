@@ -137,7 +137,8 @@ limits! {
     ///
     /// A cancelled handler that still runs counts. One call
     /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. One-way
-    /// calls, which nobody could tell so, count apart: while as many of them run, no more is read.
+    /// calls, which nobody could tell so, count apart: while as many of them run, no more is read, or more of them
+    /// wait for their turn.
     calls, with_calls: usize, 1..=usize::MAX;
     /// How many calls of the other side with streams may be open at once on a connection; 1,024.
     ///

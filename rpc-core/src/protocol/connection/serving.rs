@@ -77,9 +77,9 @@ impl<W, H> Connection<W, H> {
         self.queued += (self.outbox.len() - before) as u64;
     }
 
-    /// Whether so many one-way calls run that no more should be read.
-    pub(crate) fn is_full_of_oneways(&self) -> bool {
-        self.served.admitted().oneways >= self.limits.calls()
+    /// How many one-way calls have been admitted and have not ended.
+    pub(crate) fn oneways(&self) -> usize {
+        self.served.admitted().oneways
     }
 
     /// How large a message the other side takes.
