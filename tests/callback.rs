@@ -352,6 +352,34 @@ fn floods_both_ways_at_once_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn one_way_calls_beyond_their_limit_that_call_back_all_run() {
+    everywhere(async |way| {
+        let limits = || Limits::default().with_calls(2);
+        let mut game = Match::with_limits(way, limits(), limits()).await;
+        game.client.remember().await.expect("a reply");
+        let kept = game.at_server.remembered().expect("it was kept");
+        for number in 0..100 {
+            game.client.note(number).await.expect("it is queued");
+            kept.note(number).await.expect("it is queued");
+        }
+        for events in [&mut game.server_events, &mut game.client_events] {
+            let (mut running, mut ended) = (0, 0);
+            while ended < 100 {
+                match events.next().await {
+                    Event::Started(_) => running += 1,
+                    Event::Ended(_) => {
+                        running -= 1;
+                        ended += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+                assert!(running <= 2, "{running} run at once");
+            }
+        }
+    });
+}
+
+#[test]
 fn calls_back_wait_for_a_place_of_the_clients_limit() {
     everywhere(async |way| {
         let limits = Limits::default().with_calls(2);

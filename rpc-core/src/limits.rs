@@ -130,14 +130,15 @@ limits! {
     message_bytes, with_message_bytes: usize, MIN_FRAME_BYTES..=u32::MAX as usize;
     /// How many calls of the other side may run at once on a connection; 1,024.
     ///
-    /// Told to the other side, which waits for a place. On a connection on which both sides serve, each direction
-    /// has its own count: a server's limit is for what its client calls, a client's for what its server calls back.
-    /// Calls that wait for calls back, which wait for further calls, take a place at each level, and may wait for
-    /// each other if together they need more places than there are; so give such calls a deadline.
-    ///
-    /// A cancelled handler that still runs counts. One call
+    /// Told to the other side, which waits for a place. A cancelled handler that still runs counts. One call
     /// more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. One-way
-    /// calls, which nobody could tell so, count apart: while as many of them run, no more is read.
+    /// calls, which nobody could tell so, count apart: while as many of them run, no more is read, or more of them
+    /// wait for their turn.
+    ///
+    /// Where a client serves too, each direction has its own count: a server's limit is for what its client calls,
+    /// a client's for what its server calls back. Calls that wait for calls back, which wait for further calls, take
+    /// a place at each level, and may wait for each other if together they need more places than there are; so give
+    /// such calls a deadline.
     calls, with_calls: usize, 1..=usize::MAX;
     /// How many calls of the other side with streams may be open at once on a connection; 1,024.
     ///

@@ -17,6 +17,7 @@ use super::dispatch::{Dispatcher, Started, TargetId};
 use super::flows::Served;
 use super::handler::HandlerTask;
 use super::link::{Link, LinkEffects, Writer};
+use super::parked::Parked;
 use super::timer::Timer;
 use crate::context::{Ambient, Origin, Peer};
 use crate::frame::{self, Assembler, LENGTH_BYTES};
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
     assembler: Assembler,
     reassembly: Reassembly,
     dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
+    parked: Parked,
     timer: Timer,
     /// It was woken to write and has let others go first.
     gave_way: bool,
@@ -101,6 +103,7 @@ impl Driver {
             assembler: Assembler::new(link.limits.frame_bytes()),
             reassembly: Reassembly::new(&link.limits),
             dispatchers: Vec::new(),
+            parked: Parked::default(),
             timer: Timer::default(),
             gave_way: false,
             blocked: false,
@@ -149,8 +152,11 @@ impl Driver {
                 shared.connection.output_bytes() + shared.writer.as_ref().map_or(0, Writer::unwritten)
             }
         };
-        shared.reading_waits =
-            waiting > self.link.limits.send_queue_bytes() || shared.connection.is_full_of_oneways();
+        let limits = &self.link.limits;
+        // One that runs may be what waits for the reply that would be read.
+        let parks = shared.connection.awaits_replies() && self.parked.bytes() <= limits.send_queue_bytes();
+        let full = shared.connection.oneways() >= limits.calls() && !parks;
+        shared.reading_waits = waiting > limits.send_queue_bytes() || full;
         if shared.reading_waits {
             let now = now();
             shared.connection.not_reading(now);
@@ -359,8 +365,13 @@ impl Driver {
                         connection.refuse(admitted.key, no_streams(method));
                     }
                     Some(target) => {
-                        let params = frame.end - params.len()..frame.end;
-                        incoming.push(Incoming { admitted, target, params });
+                        let oneway = matches!(admitted.key, CallKey::OneWay(_));
+                        if oneway && connection.oneways() - self.parked.len() > self.link.limits.calls() {
+                            self.parked.push(admitted, target, source.payload(params));
+                        } else {
+                            let params = frame.end - params.len()..frame.end;
+                            incoming.push(Incoming { admitted, target, params });
+                        }
                     }
                     None => connection.refuse(admitted.key, unimplemented(method)),
                 },
@@ -373,7 +384,33 @@ impl Driver {
                 }
             }
         }
+        shared.has_parked = self.parked.len() > 0;
         Ok(())
+    }
+
+    /// Runs one-way calls for which there is room by now.
+    fn run_parked(&mut self, scratch: &mut Scratch) {
+        if self.parked.len() == 0 {
+            return;
+        }
+        let sizes = self.link.lock().connection.sizes();
+        while let Some((admitted, target, params)) = self.unpark() {
+            let key = admitted.key;
+            if let Ran::AtOnce = self.run(admitted, target, params, scratch, &sizes) {
+                self.link.lock().connection.ended_at_once(Counts::of(key), &mut scratch.replies);
+            }
+        }
+    }
+
+    fn unpark(&mut self) -> Option<(Admitted, TargetId, Payload)> {
+        if self.parked.len() == 0 {
+            return None;
+        }
+        let mut shared = self.link.lock();
+        let running = shared.connection.oneways() - self.parked.len();
+        let call = if running < self.link.limits.calls() { self.parked.pop() } else { None };
+        shared.has_parked = self.parked.len() > 0;
+        call
     }
 
     fn run_batch(
@@ -395,8 +432,10 @@ impl Driver {
                 result = Err(Violation::new(Reason::Protocol, "a call id that is in use"));
                 break;
             }
-            let key = call.admitted.key;
-            match self.run(source, call, scratch, &sizes) {
+            let Incoming { admitted, target, params } = call;
+            let key = admitted.key;
+            let params = source.payload(&source.bytes()[params]);
+            match self.run(admitted, target, params, scratch, &sizes) {
                 Ran::AtOnce => *at_once.count(key) += 1,
                 Ran::Kept => kept = true,
             }
@@ -406,11 +445,17 @@ impl Driver {
     }
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
-    fn run(&mut self, source: &Source<'_>, call: Incoming, scratch: &mut Scratch, sizes: &Sizes) -> Ran {
-        let Incoming { admitted: Admitted { key, deadline, metadata, streams }, target: id, params } = call;
+    fn run(
+        &mut self,
+        admitted: Admitted,
+        id: TargetId,
+        params: Payload,
+        scratch: &mut Scratch,
+        sizes: &Sizes,
+    ) -> Ran {
+        let Admitted { key, deadline, metadata, streams } = admitted;
         let target = self.link.registry.target(id);
         let method = target.method;
-        let params = source.payload(&source.bytes()[params]);
         let mut request = Request::new(method, params, Guard::from(&self.link.limits));
         if let CallKey::Stream(call) = key {
             request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
@@ -590,6 +635,9 @@ impl Driver {
     /// Reads, runs and writes; what time asks for comes last, since no call waits for it.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if self.closing.is_none() {
+            if self.parked.len() > 0 {
+                with_scratch(|scratch| self.run_parked(scratch));
+            }
             self.poll_reads(cx)?;
         }
         self.poll_writes(cx)?;

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) armed: Option<Instant>,
     /// Nothing is read until enough has been written, or enough one-way calls have ended.
     pub(crate) reading_waits: bool,
+    /// One-way calls wait for those that run to end.
+    pub(crate) has_parked: bool,
     /// The connection's task has gone: nobody writes any more.
     over: bool,
     /// It has been woken to write.
@@ -71,6 +73,7 @@ impl Link {
             task: None,
             armed: None,
             reading_waits: false,
+            has_parked: false,
             over: false,
             kicked: false,
             spare: Outbox::default(),
@@ -132,7 +135,7 @@ impl Link {
         let mut shared = self.lock();
         shared.connection.ended(key, reply, &mut effects);
         let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
-        let wanted = finished || shared.reading_waits;
+        let wanted = finished || shared.reading_waits || shared.has_parked;
         self.write_or_kick(shared, false, wanted);
         effects.run();
     }

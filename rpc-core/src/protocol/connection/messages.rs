@@ -117,7 +117,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Whether the other side works on something for this one.
-    fn awaits_replies(&self) -> bool {
+    pub(crate) fn awaits_replies(&self) -> bool {
         self.calls.placed(Place::Call) + self.calls.placed(Place::Stream) > 0
     }
 

@@ -80,9 +80,9 @@ impl<W, H> Connection<W, H> {
         large.into_iter().for_each(|reply| self.transfers.push(reply));
     }
 
-    /// Whether so many one-way calls run that no more should be read.
-    pub(crate) fn is_full_of_oneways(&self) -> bool {
-        self.served.admitted().oneways >= self.limits.calls()
+    /// How many one-way calls have been admitted and have not ended.
+    pub(crate) fn oneways(&self) -> usize {
+        self.served.admitted().oneways
     }
 
     /// How messages must be for the other side to take them.
