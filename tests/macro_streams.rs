@@ -781,6 +781,8 @@ trait Patience {
     async fn cancelled(&self) -> impl Stream<Item = u32>;
     #[rpc(no_cancel)]
     async fn finished(&self) -> impl Stream<Item = u32>;
+    #[rpc(no_cancel)]
+    async fn collected(&self, numbers: Streaming<u32>);
     async fn hello(&self);
 }
 
@@ -824,6 +826,13 @@ impl Patience for Patient {
     async fn finished(&self) -> impl Stream<Item = u32> {
         self.open().await
     }
+    async fn collected(&self, mut numbers: Streaming<u32>) {
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 1);
+        self.events.send("started").unwrap();
+        let error = numbers.next().await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Code::Cancelled);
+        self.events.send("numbers gone").unwrap();
+    }
     async fn hello(&self) {}
 }
 
@@ -859,4 +868,11 @@ async fn no_cancel_keeps_the_handler_and_not_its_stream() {
             assert_eq!(told.recv().await.unwrap(), event);
         }
     }
+
+    let call = tokio::spawn(client.collected(Told(handler.events.clone(), false)));
+    assert_eq!(told.recv().await.unwrap(), "started");
+    call.abort();
+    let mut last = [told.recv().await.unwrap(), told.recv().await.unwrap()];
+    last.sort_unstable();
+    assert_eq!(last, ["numbers gone", "stream dropped"]);
 }
