@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub use rpc::service;
+use rpc::{CallError, Stream, Streaming};
 use serde::{Deserialize, Serialize};
 
 /// A point.
@@ -32,6 +33,10 @@ pub struct Point {
     /// Across.
     pub x: i32,
 }
+
+/// A number that is odd.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Odd(u32);
 
 /// A service that is seen from outside.
 #[service]
@@ -58,6 +63,33 @@ pub trait Public {
     /// Only sometimes.
     #[cfg(false)]
     async fn gone(&self, unknown: Unknown);
+    /// Numbers below another.
+    async fn count(&self, to: u32) -> impl Stream<Item = u32>;
+    /// The same, if there are any.
+    ///
+    /// # Errors
+    /// If there are none; with the first that is odd.
+    #[rpc(idempotent)]
+    async fn even(&self, to: &[u32]) -> Result<impl Stream<Item = Result<u32, Odd>>, String>;
+    /// All of them at once.
+    async fn collected(&self, name: &str, numbers: Streaming<u32>, points: Streaming<Point, Odd>)
+    -> Vec<u32>;
+    /// One for one.
+    #[deprecated = "use `count`"]
+    #[allow(non_snake_case, reason = "forwarded to the client")]
+    async fn echoAll(&self, allNumbers: Streaming<u32>) -> impl Stream<Item = Result<u32, rpc::Error>> {
+        allNumbers
+    }
+    /// Only sometimes, and then of what is not there.
+    #[cfg(false)]
+    async fn gone_too(&self, unknown: Streaming<Unknown>) -> impl Stream<Item = Unknown>;
+}
+
+/// Streams, and nothing else to decode.
+#[service]
+pub trait Only {
+    /// Numbers without an end.
+    async fn numbers(&self) -> impl Stream<Item = u32>;
 }
 
 /// Pairs of values.
@@ -65,6 +97,8 @@ pub trait Public {
 pub trait Pairs<K: Ord, V>: std::fmt::Debug {
     /// The value of a key.
     async fn value(&self, key: &K) -> Option<V>;
+    /// Each of them.
+    async fn each(&self, keys: Streaming<K>) -> impl Stream<Item = (K, V)>;
 }
 
 /// Nothing at all.
@@ -81,7 +115,7 @@ pub trait Old {
 }
 
 mod inner {
-    use super::{Deserialize, Serialize, service};
+    use super::{Deserialize, Serialize, Stream, Streaming, service};
 
     #[derive(Debug, Serialize, Deserialize)]
     pub(super) struct Private;
@@ -91,6 +125,7 @@ mod inner {
     pub(super) trait Called {
         async fn method(&self, private: Private) -> Private;
         async fn other(&self);
+        async fn stream(&self, private: Streaming<Private>) -> impl Stream<Item = Private>;
     }
 
     /// Only its server is used here.
@@ -98,6 +133,7 @@ mod inner {
     pub(super) trait Served {
         async fn method(&self, private: Private) -> Private;
         async fn other(&self);
+        async fn stream(&self, private: Streaming<Private>) -> impl Stream<Item = Private>;
     }
 }
 
@@ -119,6 +155,32 @@ impl Public for Handler {
     async fn old(&self) -> u8 {
         9
     }
+    async fn count(&self, to: u32) -> impl Stream<Item = u32> {
+        rpc::iter(0..to)
+    }
+    async fn even(&self, to: &[u32]) -> Result<impl Stream<Item = Result<u32, Odd>>, String> {
+        let Some(&to) = to.first() else { return Err("none".to_owned()) };
+        Ok(rpc::iter((0..to).map(|number| if number % 2 == 0 { Ok(number) } else { Err(Odd(number)) })))
+    }
+    async fn collected(
+        &self,
+        name: &str,
+        mut numbers: Streaming<u32>,
+        mut points: Streaming<Point, Odd>,
+    ) -> Vec<u32> {
+        let mut all = vec![u32::try_from(name.len()).unwrap_or_default()];
+        while let Some(Ok(number)) = numbers.next().await {
+            all.push(number);
+        }
+        while let Some(point) = points.next().await {
+            match point {
+                Ok(point) => all.push(point.x.unsigned_abs()),
+                Err(CallError::App(Odd(odd))) => all.push(odd),
+                Err(CallError::Rpc(_)) => all.clear(),
+            }
+        }
+        all
+    }
 }
 
 impl Served for Handler {
@@ -126,6 +188,15 @@ impl Served for Handler {
         private
     }
     async fn other(&self) {}
+    async fn stream(&self, mut private: Streaming<Private>) -> impl Stream<Item = Private> {
+        rpc::iter(private.next().await.and_then(Result::ok))
+    }
+}
+
+impl Only for Handler {
+    async fn numbers(&self) -> impl Stream<Item = u32> {
+        rpc::iter(0..)
+    }
 }
 
 #[tokio::test]
@@ -142,8 +213,22 @@ async fn it_is_called_over_a_socket() -> Result<(), rpc::Error> {
     #[expect(deprecated, reason = "the client's method is as deprecated as the trait's")]
     let old = client.old().await?;
     assert_eq!(old, 9);
+    let mut count = client.count(1).await?;
+    assert_eq!(count.next().await.transpose()?, Some(0));
+    assert_eq!(count.next().await.transpose()?, None);
+    let Ok(mut even) = client.even(&[2]).await else { panic!("there are some") };
+    assert_eq!(even.next().await.and_then(Result::ok), Some(0));
+    assert!(matches!(even.next().await, Some(Err(CallError::App(Odd(1))))));
+    let points = rpc::iter([Ok(Point { x: -3 }), Err(Odd(5))]);
+    assert_eq!(client.collected("four", rpc::iter([1]), points).await?, [4, 1, 3, 5]);
+    #[expect(deprecated, reason = "the client's method is as deprecated as the trait's")]
+    let mut echo = client.echoAll(rpc::iter([6])).await?;
+    assert_eq!(echo.next().await.transpose()?, Some(6));
+    let only = OnlyClient::in_process(OnlyServer::new(Handler));
+    assert_eq!(only.numbers().await?.next().await.transpose()?, Some(0));
     let called = CalledClient::from(AsRef::<rpc::Channel>::as_ref(&client).clone());
     assert!(called.method(Private).await.is_err());
+    assert!(called.stream(rpc::iter([Private])).await.is_err());
     serving.abort();
     Ok(())
 }

@@ -5,7 +5,7 @@
 mod macro_support;
 
 use macro_support::serve;
-use rpc::{Server, service};
+use rpc::{Server, Stream, Streaming, iter, service};
 
 #[service]
 trait Locals {
@@ -204,6 +204,100 @@ async fn paths_modules_macros_and_function_bodies() {
     let getter = GetterClient::new(channel);
     assert_eq!(getter.lookup("four").await.unwrap(), 4);
     assert_eq!(getter.twice("").await.unwrap_err().app().unwrap(), "no key");
+}
+
+/// Two of one name, in one module and a function of it, and another of another name beside them.
+#[service]
+trait Twice {
+    async fn count(&self, to: u8) -> impl Stream<Item = u8>;
+    async fn sum(&self, numbers: Streaming<u8>) -> u8;
+}
+
+#[service(name = "Twice.again", crate = reexported::framework)]
+trait TwiceAgain {
+    async fn count(&self, to: u8) -> impl Stream<Item = u8>;
+    async fn sum(&self, numbers: Streaming<u8>) -> u8;
+}
+
+impl Twice for Seven {
+    async fn count(&self, to: u8) -> impl Stream<Item = u8> {
+        iter(0..to)
+    }
+    async fn sum(&self, numbers: Streaming<u8>) -> u8 {
+        sum(numbers).await
+    }
+}
+
+impl TwiceAgain for Seven {
+    async fn count(&self, to: u8) -> impl Stream<Item = u8> {
+        iter((0..to).rev())
+    }
+    async fn sum(&self, numbers: Streaming<u8>) -> u8 {
+        sum(numbers).await * 2
+    }
+}
+
+async fn sum(mut numbers: Streaming<u8>) -> u8 {
+    let mut sum = 0;
+    while let Some(number) = numbers.next().await {
+        sum += number.unwrap();
+    }
+    sum
+}
+
+#[tokio::test]
+async fn streams_twice_in_a_module_and_in_a_function_body() {
+    mod inside {
+        use rpc::{Stream, Streaming, service};
+
+        /// Where a type of the user's is called as the crate's are, the crate's are meant by the macro.
+        #[allow(dead_code)]
+        pub(super) struct Call;
+        #[allow(dead_code)]
+        pub(super) struct StreamArgument;
+
+        #[service(name = "inside")]
+        pub(super) trait Twice {
+            async fn count(&self, to: u8) -> impl Stream<Item = u8> {
+                rpc::iter([to])
+            }
+            async fn back(&self, numbers: Streaming<u8>) -> impl Stream<Item = Result<u8, rpc::Error>> {
+                numbers
+            }
+        }
+    }
+    #[service(name = "body")]
+    trait InBody {
+        async fn count(&self, to: u8) -> impl Stream<Item = u8>;
+        async fn sum(&self, numbers: Streaming<u8>) -> u8;
+    }
+
+    impl InBody for Seven {
+        async fn count(&self, to: u8) -> impl Stream<Item = u8> {
+            iter(7..7 + to)
+        }
+        async fn sum(&self, numbers: Streaming<u8>) -> u8 {
+            sum(numbers).await + 7
+        }
+    }
+
+    impl inside::Twice for Seven {}
+
+    let server = Server::new().add(TwiceServer::new(Seven)).add(TwiceAgainServer::new(Seven));
+    let server = server.add(InBodyServer::new(Seven)).add(inside::TwiceServer::new(Seven));
+    let channel = rpc::Channel::connect(serve(server).await.as_str()).await.unwrap();
+    let twice = TwiceClient::new(channel.clone());
+    let again = TwiceAgainClient::new(channel.clone());
+    let body = InBodyClient::new(channel.clone());
+    let inside = inside::TwiceClient::new(channel);
+    assert_eq!(twice.sum(iter([1, 2])).await.unwrap(), 3);
+    assert_eq!(again.sum(iter([1, 2])).await.unwrap(), 6);
+    assert_eq!(body.sum(iter([1, 2])).await.unwrap(), 10);
+    assert_eq!(sum(twice.count(4).await.unwrap()).await, 6);
+    assert_eq!(again.count(4).await.unwrap().next().await.unwrap().unwrap(), 3);
+    assert_eq!(sum(body.count(2).await.unwrap()).await, 15);
+    assert_eq!(sum(inside.count(9).await.unwrap()).await, 9);
+    assert_eq!(sum(inside.back(iter([8, 1])).await.unwrap()).await, 9);
 }
 
 #[tokio::test]

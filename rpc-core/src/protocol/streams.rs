@@ -242,6 +242,26 @@ impl<W> Streams<W> {
         }
     }
 
+    /// A call made there was stopped: nothing more comes for it, and nothing goes. Its handler, which may run on if its
+    /// method says so, is not to wait for either.
+    pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
+        let Some(streams) = self.there.get_mut(&call) else { return };
+        for flow in streams.flows() {
+            match flow {
+                Flow::In(inflow) => {
+                    inflow.ending.get_or_insert_with(|| Err(failure.clone()));
+                    inflow.waiter.take().into_iter().for_each(&mut woken);
+                }
+                Flow::Out(outflow) => {
+                    outflow.waiter.take().into_iter().for_each(&mut woken);
+                    *flow = Flow::Over;
+                }
+                Flow::Unopened | Flow::Over => {}
+            }
+        }
+        streams.stopped.get_or_insert(failure);
+    }
+
     /// The final message of a call was sent or has come: all that is left of it ends.
     pub(crate) fn close(
         &mut self,

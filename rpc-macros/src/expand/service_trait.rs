@@ -69,7 +69,10 @@ fn with_send(written: &Type) -> TokenStream {
             _ => false,
         };
         if !stream.bounds.iter().any(is_send) {
-            stream.bounds.push(parse_quote_spanned!(stream.impl_token.span=> ::core::marker::Send));
+            // Where the bounds end, as lints take the place of a type to reach from its first token to its last.
+            let end = stream.bounds.to_token_stream().into_iter().last().map(|token| token.span());
+            let end = end.unwrap_or(stream.impl_token.span);
+            stream.bounds.push(parse_quote_spanned!(end=> ::core::marker::Send));
         }
     }
     output.into_token_stream()
