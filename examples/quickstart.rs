@@ -6,10 +6,12 @@
 //! ```
 
 use std::io::{BufRead, BufReader};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::task::{self, Poll};
 use std::time::{Duration, SystemTime};
 
-use rpc::{CallError, Code, Context, Timestamp, service};
+use rpc::{CallError, Code, Context, Stream, Streaming, Timestamp, service};
 use serde::{Deserialize, Serialize};
 
 /// Integer arithmetic over the network.
@@ -27,6 +29,18 @@ pub trait Calculator {
 
     /// The moment that is so many seconds after another.
     async fn later(&self, than: Timestamp, seconds: u32) -> Timestamp;
+
+    /// Each byte of data combined with another one.
+    async fn mask(&self, data: &[u8], with: u8) -> Vec<u8>;
+
+    /// The primes up to a limit, as they are found.
+    async fn primes(&self, limit: u64) -> impl Stream<Item = u64>;
+
+    /// The sum of numbers that come one by one.
+    async fn sum(&self, numbers: Streaming<i64>) -> i64;
+
+    /// The mean of each sample and those before it, as they come.
+    async fn running_mean(&self, samples: Streaming<f64>) -> impl Stream<Item = f64>;
 
     /// Thinks for a while before it answers.
     async fn ponder(&self, seconds: u64) -> String;
@@ -82,6 +96,29 @@ impl Calculator for Exact {
             .unwrap_or(than)
     }
 
+    async fn mask(&self, data: &[u8], with: u8) -> Vec<u8> {
+        data.iter().map(|byte| byte ^ with).collect()
+    }
+
+    async fn primes(&self, limit: u64) -> impl Stream<Item = u64> {
+        let is_prime =
+            |number: &u64| !(2..).take_while(|d| d * d <= *number).any(|d| number.is_multiple_of(d));
+        rpc::iter((2..=limit).filter(is_prime))
+    }
+
+    async fn sum(&self, mut numbers: Streaming<i64>) -> i64 {
+        let mut sum = 0i64;
+        // A number that is none, or a client that is lost, ends the stream: what has come counts.
+        while let Some(Ok(number)) = numbers.next().await {
+            sum = sum.wrapping_add(number);
+        }
+        sum
+    }
+
+    async fn running_mean(&self, samples: Streaming<f64>) -> impl Stream<Item = f64> {
+        RunningMean { samples, sum: 0.0, count: 0.0 }
+    }
+
     async fn ponder(&self, seconds: u64) -> String {
         let mut thought = Thought { finished: false };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -92,6 +129,25 @@ impl Calculator for Exact {
     async fn log(&self, line: String) {
         let tenant = Context::current().metadata("tenant").unwrap_or_else(|| "nobody".to_owned());
         println!("  server: {tenant} says {line:?}");
+    }
+}
+
+/// A stream of one's own, out of another.
+struct RunningMean {
+    samples: Streaming<f64>,
+    sum: f64,
+    count: f64,
+}
+
+impl Stream for RunningMean {
+    type Item = f64;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<f64>> {
+        Pin::new(&mut self.samples).poll_next(cx).map(|sample| {
+            self.sum += sample?.ok()?;
+            self.count += 1.0;
+            Some(self.sum / self.count)
+        })
     }
 }
 
@@ -149,6 +205,24 @@ async fn call(address: &str) -> Result<(), Box<dyn std::error::Error>> {
 
     calculator.log("hello".to_owned()).metadata("tenant", "acme").await?;
     println!("a one-way call went out; nobody waits for a reply");
+
+    let mut primes = calculator.primes(u64::MAX).await?;
+    print!("primes without an end:");
+    while let Some(prime) = primes.next().await {
+        let prime = prime?;
+        print!(" {prime}");
+        if prime > 30 {
+            break;
+        }
+    }
+    drop(primes);
+    println!(" ... and that is enough, which stops the server");
+
+    println!("1 + ... + 100000 = {}, one by one", calculator.sum(rpc::iter(1..=100_000)).await?);
+    let mut means = calculator.running_mean(rpc::iter([2.0, 4.0, 9.0])).await?;
+    while let Some(mean) = means.next().await {
+        println!("the mean so far is {}", mean?);
+    }
 
     let error = match calculator.ponder(60).timeout(Duration::from_millis(200)).await {
         Ok(answer) => return Err(format!("an answer within 200 ms: {answer}").into()),

@@ -1,8 +1,6 @@
 //! Streams in all their shapes, over a socket and in process.
 
-use std::time::Duration;
-
-use rpc::{CallError, Code, Executed, Server, Stream, Streaming, iter, service};
+use rpc::{CallError, Code, Server, Stream, Streaming, iter, service};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -17,15 +17,17 @@ mod services;
 #[path = "vectors/values.rs"]
 mod values;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use callers::Cues;
 use peer::{Peer, Side, Step};
 use rpc::{Bound, Channel, Connecting, IoTransport, Limits, Once, Server};
 use serde::Deserialize;
 use services::{Abacus, CalculatorServer};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// A file of exchanges.
 #[derive(Deserialize)]
@@ -55,7 +57,7 @@ macro_rules! groups {
                 let group = group(include_str!(concat!("vectors/", $file)));
                 for exchange in group.checked_as(Side::Server) {
                     let (ours, theirs) = pipe();
-                    let (server, abacus) = server(&exchange.name);
+                    let (server, abacus) = server(exchange);
                     let bound = server.bind(Once::new(IoTransport::new(theirs))).await.unwrap();
                     group.check_server(exchange, bound, &abacus, ours).await;
                 }
@@ -66,7 +68,9 @@ macro_rules! groups {
                 let group = group(include_str!(concat!("vectors/", $file)));
                 for exchange in group.checked_as(Side::Client) {
                     let (ours, theirs) = pipe();
-                    group.check_client(exchange, Channel::connect(Once::new(IoTransport::new(theirs))), ours).await;
+                    let limits = exchange.limits(Side::Client);
+                    let connecting = Channel::connect(Once::new(IoTransport::new(theirs))).limits(limits);
+                    group.check_client(exchange, connecting, ours).await;
                 }
             }
         )+
@@ -78,19 +82,11 @@ groups! {
     server_calls client_calls "calls.json"
     server_errors client_errors "errors.json"
     server_control client_control "control.json"
+    server_streams client_streams "streams.json"
+    server_credit client_credit "credit.json"
+    server_fragments client_fragments "fragments.json"
+    server_violations client_violations "violations.json"
     server_sessions client_sessions "sessions.json"
-}
-
-/// Violations are a stranger's: a client of ours commits none.
-#[tokio::test(start_paused = true)]
-async fn server_violations() {
-    let group = group(include_str!("vectors/violations.json"));
-    for exchange in &group.exchanges {
-        let (ours, theirs) = pipe();
-        let (server, abacus) = server(&exchange.name);
-        let bound = server.bind(Once::new(IoTransport::new(theirs))).await.unwrap();
-        group.check_server(exchange, bound, &abacus, ours).await;
-    }
 }
 
 /// With the clock running, since a socket does not wait for virtual time.
@@ -98,7 +94,7 @@ async fn server_violations() {
 async fn server_sessions_over_tcp() {
     let group = group(include_str!("vectors/sessions.json"));
     for exchange in group.checked_as(Side::Server) {
-        let (server, abacus) = server(&exchange.name);
+        let (server, abacus) = server(exchange);
         let bound = server.bind("tcp://127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().to_string();
         let stream = TcpStream::connect(address.trim_start_matches("tcp://")).await.unwrap();
@@ -119,13 +115,28 @@ async fn client_session_over_tcp() {
     group.check_client_later(exchange, Channel::connect(url.as_str()), stream).await;
 }
 
-/// What docs/protocol.md shows of a session is what the vectors have.
+/// What docs/protocol.md shows of sessions is what the vectors have.
 #[test]
-fn the_hex_dump_in_the_docs_is_a_session() {
+fn the_hex_dumps_in_the_docs_are_sessions() {
     let text = include_str!("../docs/protocol.md");
     let (_, section) = text.split_once("## A whole session").unwrap();
-    let (_, block) = section.split_once("```text\n").unwrap();
-    let (dump, _) = block.split_once("```").unwrap();
+    let (section, _) = section.split_once("## The least that works").unwrap();
+    let group = group(include_str!("vectors/sessions.json"));
+    let mut blocks = section.split("```text\n").skip(1);
+    for name in ["a calculator", "a stream"] {
+        let (dump, _) = blocks.next().unwrap().split_once("```").unwrap();
+        let exchange = group.exchanges.iter().find(|exchange| exchange.name == name).unwrap();
+        let sent = exchange.steps.iter().filter_map(|step| match step {
+            Step::Bytes(step) => Some((step.from, peer::bytes(&step.hex))),
+            _ => None,
+        });
+        assert_eq!(shown(dump), sent.collect::<Vec<_>>(), "{name}");
+    }
+    assert!(blocks.next().is_none());
+}
+
+/// What each side sends, as a hex dump shows it.
+fn shown(dump: &str) -> Vec<(Side, Vec<u8>)> {
     let mut shown = Vec::new();
     for line in dump.lines() {
         // A side, where it begins to send; its bytes; what they mean.
@@ -137,12 +148,31 @@ fn the_hex_dump_in_the_docs_is_a_session() {
         }
         shown.last_mut().unwrap().1.extend(peer::bytes(&rest[..rest.len().min(48)]));
     }
-    let group = group(include_str!("vectors/sessions.json"));
-    let sent = group.exchanges[0].steps.iter().filter_map(|step| match step {
-        Step::Bytes { from, hex, .. } => Some((*from, peer::bytes(hex))),
-        _ => None,
-    });
-    assert_eq!(shown, sent.collect::<Vec<_>>());
+    shown
+}
+
+impl Exchange {
+    /// The limits of which a side speaks in its hello, if it says one.
+    fn limits(&self, side: Side) -> Limits {
+        let hellos = self.steps.iter().filter_map(|step| match step {
+            Step::Bytes(bytes) if bytes.from == side => bytes.message.as_ref(),
+            _ => None,
+        });
+        let mut limits = Limits::default();
+        let Some(hello) = hellos.into_iter().find(|message| message[0] == 10) else { return limits };
+        for (name, value) in hello[4].as_object().unwrap() {
+            let value = usize::try_from(value.as_u64().unwrap()).unwrap();
+            limits = match name.as_str() {
+                "frame_bytes" => limits.with_frame_bytes(value),
+                "calls" => limits.with_calls(value),
+                "message_bytes" => limits.with_message_bytes(value),
+                "streams" => limits.with_streams(value),
+                "stream_bytes" => limits.with_stream_bytes(value),
+                _ => limits,
+            };
+        }
+        limits
+    }
 }
 
 impl Group {
@@ -167,7 +197,7 @@ impl Group {
                 match step {
                     Step::Event { event } => match event.as_str() {
                         "the server is told to shut down" => drop(shutdown.shutdown()),
-                        "the handler ends" => abacus.let_go(),
+                        "the handler ends" | "the producer has an item" => abacus.let_go(),
                         // The server waits for it, and so virtual time goes on.
                         "30 seconds pass" | "20 seconds pass" => {}
                         other => panic!("what is {other:?}?"),
@@ -198,15 +228,20 @@ impl Group {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (played, all_played) = oneshot::channel();
-        let call = async { callers::call(&exchange.name, connecting.await, all_played).await };
+        let items = Arc::new(Semaphore::new(0));
+        let cues = Cues { played: all_played, items: Arc::clone(&items) };
+        let call = async { callers::call(&exchange.name, connecting.await, cues).await };
         let play = async {
             let mut peer = Peer::new(stream.await, Side::Server);
             if !self.from_start {
                 peer.greet().await;
             }
             for step in &exchange.steps {
-                if !matches!(step, Step::Event { .. }) {
-                    peer.play(step).await;
+                match step {
+                    Step::Event { event } if event == "the producer has an item" => items.add_permits(1),
+                    // What happens at the server shows in what it sends.
+                    Step::Event { .. } => {}
+                    step => peer.play(step).await,
                 }
             }
             // Callers that wait for more than their calls have gone otherwise.
@@ -226,11 +261,15 @@ fn pipe() -> (DuplexStream, DuplexStream) {
 }
 
 /// The server that an exchange is with.
-fn server(exchange: &str) -> (Server, Abacus) {
-    let limits = match exchange {
-        "a call too many" => Limits::default().with_calls(1),
-        "too much metadata" => Limits::default().with_metadata_bytes(64),
-        _ => Limits::default(),
+fn server(exchange: &Exchange) -> (Server, Abacus) {
+    let limits = exchange.limits(Side::Server);
+    let limits = match exchange.name.as_str() {
+        "a call too many" => limits.with_calls(1),
+        "too much metadata" => limits.with_metadata_bytes(64),
+        "an open that is refused, and its items" | "a place is free after the final message" => {
+            limits.with_streams(1)
+        }
+        _ => limits,
     };
     let abacus = Abacus::default();
     (Server::new().limits(limits).add(CalculatorServer::new(abacus.clone())), abacus)

@@ -2,8 +2,8 @@
 
     python3 examples/python/check_vectors.py
 
-Every message and value is decoded and encoded again. The exchanges that a client of one call at a time can have are
-had by a `rpc_client.Client`, with a server that knows nothing but the bytes.
+Every message and value is decoded and encoded again. The exchanges that a client can have which waits for one call at
+a time are had by a `rpc_client.Client`, with a server that knows nothing but the bytes.
 """
 
 import json
@@ -16,7 +16,9 @@ import msgpack
 import rpc_client as rpc
 
 VECTORS = Path(__file__).resolve().parents[2] / "tests" / "vectors"
-CALLS, ONE_WAY, REPLIES = (rpc.REQUEST, rpc.CALL), (rpc.NOTIFICATION, rpc.SEND), (rpc.RESPONSE, rpc.REPLY)
+Kind = rpc.Kind
+CALLS, ONE_WAY = (Kind.REQUEST, Kind.CALL, Kind.OPEN), (Kind.NOTIFICATION, Kind.SEND)
+REPLIES = (Kind.RESPONSE, Kind.REPLY)
 
 
 def main():
@@ -55,11 +57,14 @@ def check_message(name, step):
     if "message" not in step:
         return 0
     raw = bytes.fromhex(step["hex"])
-    frame = raw.removeprefix(rpc.MAGIC)
-    same(int.from_bytes(frame[:4], "big"), len(frame) - 4, name)
-    same(decode(frame[4:]), value_of(step["message"]), name)
+    body = raw
+    if step.get("may_split") != "fragments":  # Else there is no length, since it may come in many ways.
+        frame = raw.removeprefix(rpc.MAGIC)
+        body = frame[4:]
+        same(int.from_bytes(frame[:4], "big"), len(body), name)
+    same(decode(body), value_of(step["message"]), name)
     if step.get("encoding") != "wide":
-        same(encode(value_of(step["message"])), frame[4:], name)
+        same(encode(value_of(step["message"])), body, name)
     return 1
 
 
@@ -74,6 +79,8 @@ def value_of(notation):
             return bytes.fromhex(digits)
         case {"$ext": [-1, digits]}:
             return msgpack.Timestamp.from_bytes(bytes.fromhex(digits))
+        case {"$ext": [kind, digits]}:
+            return msgpack.ExtType(kind, bytes.fromhex(digits))
         case {"$map": entries}:
             return {value_of(key): value_of(value) for key, value in entries}
         case dict():
@@ -100,43 +107,125 @@ def same(got, expected, name):
 
 
 class Replayed(rpc.Client):
-    """The client, with the ids of the vectors, which are those of the Rust client."""
+    """The client, with the ids of the vectors, which are those of the Rust client, and with its limits."""
 
-    def __init__(self, open_socket, calls):
+    def __init__(self, open_socket, calls, limits=rpc.LIMITS):
         self._given = [call[1] for call in calls if call[0] in CALLS]
-        super().__init__(open_socket)
+        super().__init__(open_socket, limits)
 
     def _open(self):
         super()._open()
-        self._ids = iter(self._given)
+        self._connection._ids = iter(self._given)
 
 
 def can_be_had(exchange):
-    """Whether the client makes calls that are answered or have a timeout, and nothing else but begin and end."""
+    """Whether the client waits for one call at a time, and ends the connection itself or not at all."""
     sent, received = messages(exchange, "client"), messages(exchange, "server")
-    timed = {message[1] for message in sent if message[0] == rpc.CALL and message[3] is not None}
-    ending = {message[1] for message in received if message[0] in REPLIES} | timed
+    timed = {message[1] for message in sent if message[0] == Kind.CALL and message[3] is not None}
+    opened = {message[1] for message in sent if message[0] == Kind.OPEN}
+    ending = {message[1] for message in received if message[0] in REPLIES} | timed | opened
     for kind, *rest in sent:
-        if kind in CALLS and rest[0] not in ending or kind == rpc.CANCEL and rest[0] not in timed:
+        if kind in CALLS and rest[0] not in ending or kind == Kind.CANCEL and rest[0] not in timed | opened:
             return False
-        if kind not in (*CALLS, *ONE_WAY, rpc.CANCEL, rpc.HELLO, rpc.GOAWAY):
+        if kind == Kind.GOAWAY and rest[1] != rpc.DRAIN or kind in (Kind.PING, Kind.PONG, *REPLIES):
             return False
-    return True
+    # With two requests in a row the first would have to be waited for beside the second.
+    waiting = [side for side, message in both(exchange) if message[0] in (Kind.REQUEST, Kind.CALL, *REPLIES)]
+    return "client client" not in " ".join(waiting)
 
 
 def have(exchange, from_start):
+    limits = next((message[4] for message in messages(exchange, "client") if message[0] == Kind.HELLO), rpc.LIMITS)
     with Server(exchange, from_start) as server:
         calls = [message for message in messages(exchange, "client") if message[0] in CALLS + ONE_WAY]
         try:
-            client = Replayed(lambda: server.client_end, calls)
+            client = Replayed(lambda: server.client_end, calls, limits)
         except rpc.RpcError as error:
             hello = messages(exchange, "server")[0]
-            assert hello[0] == rpc.HELLO and hello[1] > rpc.VERSION, error
+            assert hello[0] == Kind.HELLO and hello[1] > rpc.VERSION, error
             assert (error.code, error.executed) == (rpc.Code.FAILED_PRECONDITION, rpc.Executed.NO)
             return
-        for message in calls:
-            call(client, exchange, message)
+        held = {}
+        for message in messages(exchange, "client"):
+            if message[0] == Kind.OPEN and is_stream(exchange, message[1]):
+                held[message[1]] = client.stream(message[2], *arguments(exchange, message), **options(message))
+                consume(held[message[1]], exchange, message[1])
+            elif message[0] in CALLS + ONE_WAY:
+                call(client, exchange, message)
+            elif message[0] == Kind.CANCEL and message[1] in held:
+                held[message[1]].close()
         client.close()
+
+
+def is_stream(exchange, call_id):
+    """Whether the reply is a stream, or would have been had the call not failed."""
+    opened = next(message for message in messages(exchange, "client") if message[:2] == [Kind.OPEN, call_id])
+    replies = [message for message in messages(exchange, "server") if message[0] in REPLIES and message[1] == call_id]
+    return opened[5] == 0 or replies[0][-1] == rpc.REPLY_STREAM
+
+
+def consume(stream, exchange, call_id):
+    """Takes the items that come before the client cancels, or all and the end."""
+    for side, message in both(exchange):
+        match [side, *message]:
+            case ["client", Kind.CANCEL, cancelled] if cancelled == call_id:
+                if timeout_of(exchange, call_id) is not None:
+                    expect_end(stream, exchange, [rpc.Code.DEADLINE_EXCEEDED, rpc.Executed.MAYBE, None, None])
+                return
+            case ["server", Kind.ITEM, answered, 0, items] if answered == call_id:
+                for item in items:
+                    same(next(stream), item, exchange["name"])
+            case ["server", Kind.RESPONSE | Kind.REPLY, answered, *_, [*_] as error, None] if answered == call_id:
+                return expect_end(stream, exchange, error)
+            case ["server", Kind.END, answered, 0, error] if answered == call_id:
+                return expect_end(stream, exchange, error)
+
+
+def expect_end(stream, exchange, error):
+    try:
+        items = list(stream)
+    except (rpc.AppError, rpc.RpcError) as outcome:
+        check_error(exchange["name"], outcome, error)
+    else:
+        same([items, error], [[], None], exchange["name"])
+
+
+def arguments(exchange, message):
+    """The arguments of a call, with what the client sends for its streams."""
+    def argument(value):
+        if not isinstance(value, msgpack.ExtType):
+            return instants(value)
+        return rpc.Stream(items(exchange, message[1], value.data[0]))
+
+    return [argument(value) for value in message[-1]]
+
+
+def items(exchange, call_id, number):
+    """What the client sends for a stream; without an end if the server stops it before."""
+    for kind, *rest in messages(exchange, "client"):
+        if kind == Kind.ITEM and rest[:2] == [call_id, number]:
+            yield from rest[2]
+        if kind == Kind.END and rest[:2] == [call_id, number]:
+            match rest[2]:
+                case [0, value]:
+                    raise rpc.AppError(value)
+                case [code, executed, text, details]:
+                    raise rpc.RpcError(code, executed, text, details)
+            break
+    while [Kind.CREDIT, call_id, number, None] in messages(exchange, "server"):
+        yield "there would be more"
+
+
+def options(message):
+    if message[0] not in (Kind.CALL, Kind.SEND, Kind.OPEN):
+        return {}
+    timeout, metadata = message[2:4] if message[0] == Kind.SEND else message[3:5]
+    return {"timeout": None if timeout is None else timeout / 1_000_000, "metadata": metadata}
+
+
+def timeout_of(exchange, call_id):
+    return next(options(message).get("timeout") for message in messages(exchange, "client")
+                if message[0] in CALLS and message[1] == call_id)
 
 
 def move_on():
@@ -153,14 +242,11 @@ def move_on():
 
 
 def call(client, exchange, message):
-    plain = [*message[:-1], None, None, message[-1]]
-    *_, method, micros, metadata, arguments = message if message[0] in (rpc.CALL, rpc.SEND) else plain
-    timeout = None if micros is None else micros / 1_000_000
     if message[0] in ONE_WAY:
-        client.notify(method, *arguments, timeout=timeout, metadata=metadata)
+        client.notify(message[1], *message[-1], **options(message))
         return
     try:
-        outcome = client.call(method, *map(instants, arguments), timeout=timeout, metadata=metadata)
+        outcome = client.call(message[2], *arguments(exchange, message), **options(message))
     except (rpc.AppError, rpc.RpcError) as error:
         outcome = error
     replies = [reply for reply in messages(exchange, "server") if reply[0] in REPLIES and reply[1] == message[1]]
@@ -173,12 +259,22 @@ def check_outcome(name, outcome, reply):
             assert (outcome.code, outcome.executed) == (rpc.Code.DEADLINE_EXCEEDED, rpc.Executed.MAYBE), name
         case [*_, None, result]:
             same(outcome, instants(result), name)
-        case [*_, [0, value], None]:
+        case [*_, error, None]:
+            check_error(name, outcome, error)
+        case _:
+            assert outcome.code == rpc.Code.INTERNAL, name
+
+
+def check_error(name, outcome, error):
+    match error:
+        case [0, value]:
             same(outcome.value, instants(value), name)
-        case [*_, [code, executed, text, details], None]:
+        case [code, executed, text, details]:
             code = code if code <= 16 else rpc.Code.UNKNOWN
             executed = executed if executed <= 2 else rpc.Executed.MAYBE
-            assert (outcome.code, outcome.executed, outcome.message) == (code, executed, text), name
+            assert (outcome.code, outcome.executed) == (code, executed), name
+            if text is not None:  # An error of the client's own has its own words.
+                assert outcome.message == text, name
             same(outcome.details, instants(details), name)
         case _:
             assert outcome.code == rpc.Code.INTERNAL, name
@@ -223,17 +319,46 @@ class Server:
             self._play(self._exchange)
         except (AssertionError, OSError) as failure:
             self._failure = failure
-        self._stream.shutdown(socket.SHUT_WR)
+        self._stream.shutdown(socket.SHUT_RDWR if self._failure else socket.SHUT_WR)
 
     def _play(self, exchange):
         for step in exchange["steps"]:
             raw = bytes.fromhex(step.get("hex", ""))
             if step.get("from") == "server":
                 self._stream.sendall(raw)
-                if step["message"][0] == rpc.GOAWAY:
+                if step["message"][0] == Kind.GOAWAY:
                     self.said_goodbye.set()
             elif step.get("from") == "client":
-                same(self._receive(len(raw)).hex(), raw.hex(), step.get("note", "the client's message"))
+                self._expect(step, raw, step.get("note", "the client's message"))
+
+    def _expect(self, step, raw, name):
+        if step.get("optional"):
+            return  # This client leaves all of that out.
+        if "may_split" not in step:
+            same(self._receive(len(raw)).hex(), raw.hex(), name)
+            return
+        came = b""
+        if step["may_split"] == "fragments":
+            rest = len(raw)
+            while rest:
+                frame = self._frame()
+                if frame == raw:  # It may be small enough to come whole.
+                    return
+                kind, number, rest, data = decode(frame)
+                assert kind == Kind.FRAGMENT and data, name
+                came += data
+                same(len(came) + rest, len(raw), name)
+            same(came.hex(), raw.hex(), name)
+            return
+        *head, items = value_of(step["message"])
+        while len(came) < len(encode(items)) - 1:
+            message = decode(self._frame())
+            same(message[:3], head, name)
+            came += b"".join(map(encode, message[3]))
+        same(came.hex(), b"".join(map(encode, items)).hex(), name)
+
+    def _frame(self):
+        return self._receive(int.from_bytes(self._receive(4), "big"))
 
     def _receive(self, count):
         received = b""
@@ -248,7 +373,28 @@ def find(group, name):
 
 
 def messages(exchange, side):
-    return [value_of(step["message"]) for step in exchange["steps"] if step.get("from") == side and "message" in step]
+    return [message for sender, message in both(exchange) if sender == side]
+
+
+def both(exchange):
+    """The messages in order, each with its sender; those in fragments as they are put together."""
+    parts, found = {}, []
+    for step in exchange["steps"]:
+        if "message" not in step or step.get("optional") and step["from"] == "client":
+            continue
+        message = value_of(step["message"])
+        if message[0] == Kind.FRAGMENT:
+            _, number, rest, data = message
+            key = step["from"], number
+            parts[key] = parts.get(key, b"") + data
+            if rest:
+                continue
+            message = parts.pop(key)
+            if rest is None:
+                continue
+            message = decode(message)
+        found.append((step["from"], message))
+    return found
 
 
 if __name__ == "__main__":

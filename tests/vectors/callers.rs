@@ -2,26 +2,42 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rpc::{CallError, Channel, Code, Error, Executed, VersionMismatch};
-use tokio::sync::oneshot;
+use rpc::{CallError, Channel, Code, Error, Executed, Stream, Streaming, VersionMismatch, iter};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::services::{CalculatorClient, Details, MathError, Refusal, details};
+use crate::services::{CalculatorClient, Details, MathError, Refusal, details, filled};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Makes the calls of an exchange and looks at how they end. `played` ends when the server's part has been played,
-/// for clients that only wait.
-pub(crate) async fn call(exchange: &str, connected: Result<Channel, Error>, played: oneshot::Receiver<()>) {
+/// When a program goes on.
+pub(crate) struct Cues {
+    /// Ends when the server's part has been played, for clients that only wait.
+    pub(crate) played: oneshot::Receiver<()>,
+    /// Has a permit for each item that a producer is to have after its first.
+    pub(crate) items: Arc<Semaphore>,
+}
+
+/// Makes the calls of an exchange and looks at how they end.
+pub(crate) async fn call(exchange: &str, connected: Result<Channel, Error>, cues: Cues) {
+    let Cues { played, items } = cues;
     if exchange == "no version in common, as the client sees it" {
         return no_version_in_common(connected.expect_err("no version in common"));
     }
     let calculator = CalculatorClient::new(connected.expect("connected"));
     match exchange {
         "both speak version 1" | "a server from the future" | "the client goes" => {}
+        "a side without features" => {
+            let error = calculator.primes(10).await.unwrap_err();
+            assert_eq!((error.code(), error.executed()), (Code::Unimplemented, Executed::No));
+        }
         "a call from the server"
+        | "an open from the server"
+        | "an item for a call that was never made"
         | "ping from the server"
         | "optional kinds, to the client"
         | "keepalive of the client"
@@ -130,6 +146,127 @@ pub(crate) async fn call(exchange: &str, connected: Result<Channel, Error>, play
             calculator.wait().await.unwrap();
             played.await.expect("the exchange was played");
         }
+        "a stream" => {
+            assert_eq!(collect(calculator.primes(10)).await, [2, 3, 5, 7]);
+            assert_eq!(calculator.sum(iter([1, 2, 39])).await.unwrap(), 42);
+            assert_eq!(first(&mut calculator.ticks().await.unwrap()).await, 0);
+        }
+        "a stream from the server" | "a stream in fragments" => {
+            assert_eq!(collect(calculator.primes(10)).await, [2, 3, 5, 7]);
+        }
+        "an empty stream" => assert_eq!(collect(calculator.primes(1)).await, [0; 0]),
+        "a stream with a timeout and metadata" => {
+            let call = calculator.primes(10).timeout(HOUR).metadata("tenant", "acme");
+            assert_eq!(collect(call).await, [2, 3, 5, 7]);
+        }
+        "a reply with metadata, that is a stream" => {
+            let (primes, metadata) = calculator.priced_primes(4).with_metadata().await.unwrap();
+            assert_eq!(metadata.get("cost"), Some("7"));
+            assert_eq!(collect(async { Ok(primes) }).await, [2, 3]);
+        }
+        "a stream to the server" => assert_eq!(calculator.sum(iter([1, 2, 39])).await.unwrap(), 42),
+        "nothing but its end" => assert_eq!(calculator.sum(iter([])).await.unwrap(), 0),
+        "streams both ways" => {
+            assert_eq!(collect(calculator.running_mean(iter([2.0, 4.0]))).await, [2.0, 3.0]);
+        }
+        "two argument streams and a value, from the client" => {
+            assert_eq!(calculator.dot(iter([]), 10, iter([])).await.unwrap(), 0);
+        }
+        "the procedure's own error in place of a stream" => {
+            let refusal = calculator.countdown(101).await.unwrap_err();
+            assert_eq!(refusal.app(), Some(&Refusal::TooLarge { limit: 100 }));
+        }
+        "a stream that ends in the producer's own error" => {
+            let mut samples = calculator.samples(2).await.unwrap();
+            assert_eq!(
+                (samples.next().await.unwrap().unwrap(), samples.next().await.unwrap().unwrap()),
+                (0, 1)
+            );
+            assert_eq!(samples.next().await.unwrap().unwrap_err().app(), Some(&Refusal::TooSmall(2)));
+            assert!(samples.next().await.is_none());
+        }
+        "a stream that ends in an error of a call" => {
+            let mut items = calculator.broken(2).await.unwrap();
+            assert_eq!((first(&mut items).await, first(&mut items).await), (0, 1));
+            let error = items.next().await.unwrap().unwrap_err();
+            assert_eq!((error.code(), error.executed()), (Code::DataLoss, Executed::Yes));
+            assert_eq!(error.message(), "a page is missing");
+            assert!(items.next().await.is_none());
+        }
+        "an argument stream that ends in its producer's own error" => {
+            let numbers = iter([Ok(1), Ok(2), Err(Refusal::TooSmall(0))]);
+            let refusal = calculator.total(numbers).await.unwrap_err();
+            assert_eq!(refusal.app(), Some(&Refusal::TooSmall(0)));
+        }
+        "a cancel within a stream" => {
+            assert_eq!(first(&mut calculator.ticks().await.unwrap()).await, 0);
+        }
+        "a cancel that crosses items" => {
+            assert_eq!(first(&mut calculator.ticks().await.unwrap()).await, 0);
+            assert_eq!(calculator.add(2, 3).await.unwrap(), 5);
+        }
+        "a deadline that passes within a stream, at the client" => {
+            let mut ticks = calculator.ticks().timeout(Duration::from_millis(50)).await.unwrap();
+            assert_eq!(first(&mut ticks).await, 0);
+            let error = ticks.next().await.unwrap().unwrap_err();
+            assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, Executed::Maybe));
+        }
+        "empty item messages" => assert_eq!(collect(calculator.primes(3)).await, [2, 3]),
+        "blocked, when the call is over" => {
+            assert_eq!(collect(calculator.primes(1)).await, [0; 0]);
+            played.await.expect("the exchange was played");
+        }
+        "calls beside a stream" => {
+            let mut ticks = calculator.ticks().await.unwrap();
+            assert_eq!(first(&mut ticks).await, 0);
+            assert_eq!(calculator.add(2, 3).await.unwrap(), 5);
+        }
+        "the server drains while a stream flows" => {
+            assert_eq!(collect(calculator.slow_primes(3)).await, [2, 3]);
+        }
+        "a client that sends as much as the server says" => {
+            assert_eq!(calculator.sum(cued([1, 2, 3, 4], items)).await.unwrap(), 10);
+        }
+        "the server wants no more, as the client sees it" => {
+            assert_eq!(calculator.taste(cued([40, 41], items)).await.unwrap(), 40);
+        }
+        "a client that gives credit as it uses items" => {
+            let word = "l".repeat(31);
+            assert_eq!(collect(calculator.dictate(word.clone(), 4)).await, vec![word; 4]);
+        }
+        "answers in fragments that mix" => {
+            let (x, y) = tokio::join!(calculator.repeat("x", 20), calculator.repeat("y", 20));
+            assert_eq!((x.unwrap(), y.unwrap()), ("x".repeat(20), "y".repeat(20)));
+        }
+        "an answer that is given up" => {
+            drop_once_sent(calculator.ponder()).await;
+            assert_eq!(calculator.add(2, 3).await.unwrap(), 5);
+        }
+        "a request in fragments, as the client cuts it" => {
+            assert_eq!(calculator.shout(&"x".repeat(1100), 3).await.unwrap(), "short");
+        }
+        "an item in fragments, as the client cuts it" => {
+            assert_eq!(calculator.longest(iter(["x".repeat(1100)])).await.unwrap(), 1100);
+        }
+        "items without credit, to the client" | "a hundred and one empty item messages, to the client" => {
+            let _ticks = calculator.ticks().await.unwrap();
+            played.await.expect("the exchange was played");
+        }
+        "credit for the reply" => lost(first_or_error(calculator.ticks()).await),
+        "an item before the response" | "an end before the response" => {
+            lost(calculator.ticks().await.map(drop));
+        }
+        "an item for a call that is over" | "a second end of the reply" => {
+            assert_eq!(collect(calculator.primes(1)).await, [0; 0]);
+            played.await.expect("the exchange was played");
+        }
+        "an item for an argument" | "credit for a stream that is not there" => {
+            lost(calculator.sum(iter([])).await.map(drop));
+        }
+        "credit for a call that is over" => {
+            assert_eq!(calculator.sum(iter([])).await.unwrap(), 0);
+            played.await.expect("the exchange was played");
+        }
         other => panic!("nobody knows how a client sends what {other:?} says"),
     }
 }
@@ -155,6 +292,43 @@ async fn fail(calculator: &CalculatorClient, code: u64, executed: Executed) {
     let error = calculator.fail(code, executed as u64).await.unwrap_err();
     assert_eq!((error.code(), error.executed()), (Code::from_number(code), executed));
     assert_eq!(error.message(), "as you wish");
+}
+
+/// All items of a stream that ends well.
+async fn collect<T: DeserializeOwned>(call: impl IntoFuture<Output = Result<Streaming<T>, Error>>) -> Vec<T> {
+    let mut stream = call.await.unwrap();
+    let mut items = Vec::new();
+    while let Some(item) = stream.next().await {
+        items.push(item.unwrap());
+    }
+    items
+}
+
+async fn first<T: DeserializeOwned>(stream: &mut Streaming<T>) -> T {
+    stream.next().await.unwrap().unwrap()
+}
+
+/// The first item of a stream, or why there is none.
+async fn first_or_error(call: impl IntoFuture<Output = Result<Streaming<u64>, Error>>) -> Result<(), Error> {
+    call.await?.next().await.unwrap().map(drop)
+}
+
+/// The connection broke while a call ran.
+fn lost(outcome: Result<(), Error>) {
+    let error = outcome.unwrap_err();
+    assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe), "{error}");
+}
+
+/// The first number at once, each other when there is a permit for it.
+fn cued<const N: usize>(numbers: [i64; N], permits: Arc<Semaphore>) -> impl Stream<Item = i64> {
+    filled(async move |items| {
+        for (at, number) in numbers.into_iter().enumerate() {
+            if at > 0 {
+                permits.acquire().await.unwrap().forget();
+            }
+            items.send(number).unwrap();
+        }
+    })
 }
 
 /// Polls a call once, which sends it, and drops it, which cancels it.

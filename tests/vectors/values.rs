@@ -181,11 +181,12 @@ async fn frame(peer: &mut DuplexStream) -> Vec<u8> {
     body
 }
 
-const HELLO: [u8; 5] = [0x95, 10, 1, 1, 0x90];
+/// What a hello begins with, up to the features.
+const HELLO: [u8; 4] = [0x95, 10, 1, 1];
 
 async fn hello(peer: &mut DuplexStream) {
     peer.write_all(b"\xc1RPC").await.unwrap();
-    send(peer, &[&HELLO[..], &[0x80]].concat()).await;
+    send(peer, &[&HELLO[..], &[0x90, 0x80]].concat()).await;
 }
 
 async fn read_hello(peer: &mut DuplexStream) {
