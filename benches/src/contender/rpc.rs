@@ -1,8 +1,8 @@
 //! This framework over TCP with its defaults, all of its semantics switched on.
 
-use super::{Client, Contender, Result};
+use super::{Calls, Contender, LARGEST_MESSAGE, Result};
 use bytes::Bytes;
-use rpc::{Server, service};
+use rpc::{Limits, Server, service};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// This framework.
@@ -22,7 +22,8 @@ impl Contender for Rpc {
     type Client = ArithmeticClient;
 
     async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<()> {
-        let bound = Server::new().add(ArithmeticServer::new(Wrapping)).bind("tcp://127.0.0.1:0").await?;
+        let server = Server::new().limits(limits()).add(ArithmeticServer::new(Wrapping));
+        let bound = server.bind("tcp://127.0.0.1:0").await?;
         let port = bound.local_addr().port().ok_or("a TCP address has a port")?;
         announce((Ipv4Addr::LOCALHOST, port).into());
         bound.serve().await?;
@@ -30,8 +31,13 @@ impl Contender for Rpc {
     }
 
     async fn connect(to: SocketAddr) -> Result<ArithmeticClient> {
-        Ok(ArithmeticClient::connect(format!("tcp://{to}")).await?)
+        Ok(ArithmeticClient::connect(format!("tcp://{to}")).limits(limits()).await?)
     }
+}
+
+/// The defaults, but for frames that hold the largest echo.
+fn limits() -> Limits {
+    Limits::default().with_frame_bytes(LARGEST_MESSAGE)
 }
 
 /// A client whose calls are marshalled but cross no socket.
@@ -39,7 +45,7 @@ pub fn in_process() -> ArithmeticClient {
     ArithmeticClient::in_process(ArithmeticServer::new(Wrapping))
 }
 
-impl Client for ArithmeticClient {
+impl Calls for ArithmeticClient {
     async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
         Ok(ArithmeticClient::add(self, a, b).await?)
     }
