@@ -57,12 +57,14 @@ impl Kind {
             Self::Streams => &[
                 (Name::Raw, open_streams::<Raw<false>>),
                 (Name::Raw2, open_streams::<Raw<true>>),
+                (Name::Rpc, open_streams::<Rpc>),
                 (Name::Tonic, open_streams::<Tonic>),
             ],
             Self::Downloads => &[
                 (Name::Tcp, download::<Tcp>),
                 (Name::Raw, download::<Raw<false>>),
                 (Name::Raw2, download::<Raw<true>>),
+                (Name::Rpc, download::<Rpc>),
                 (Name::Tonic, download::<Tonic>),
             ],
         }
