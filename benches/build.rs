@@ -4,20 +4,24 @@ use std::{env, process::Command};
 use tonic_build::manual::{Builder, Method, Service};
 
 fn main() {
-    let method = |name: &str, route: &str, message: &str| {
+    let method = |name: &str, route: &str, input: &str, output: &str| {
         Method::builder()
             .name(name)
             .route_name(route)
-            .input_type(format!("super::{message}Request"))
-            .output_type(format!("super::{message}Reply"))
+            .input_type(format!("super::{input}"))
+            .output_type(format!("super::{output}"))
             .codec_path("tonic_prost::ProstCodec")
-            .build()
     };
     let service = Service::builder()
         .package("bench")
         .name("Arithmetic")
-        .method(method("add", "Add", "Add"))
-        .method(method("echo", "Echo", "Echo"))
+        .method(method("add", "Add", "Terms", "Sum").build())
+        .method(method("echo", "Echo", "Payload", "Payload").build())
+        .method(method("count", "Count", "Number", "Number").server_streaming().build())
+        .method(method("watch", "Watch", "Nothing", "Number").server_streaming().build())
+        .method(method("sum", "Sum", "Number", "Number").client_streaming().build())
+        .method(method("bounce", "Bounce", "Number", "Number").client_streaming().server_streaming().build())
+        .method(method("repeat", "Repeat", "Repetition", "Payload").server_streaming().build())
         .build();
     Builder::new().compile(&[service]);
 

@@ -3,10 +3,17 @@
 //! They end with the process that started them, since then their standard input ends.
 
 use crate::{
-    contender::{Client, Contender, Result, rpc::in_process},
+    contender::{
+        Calls, Contender, Downloads, Name, Result, Streams,
+        raw::Raw,
+        rpc::{Rpc, in_process},
+        tarpc::Tarpc,
+        tcp::Tcp,
+        tonic::Tonic,
+    },
     measure::{process_cpu, raise_descriptor_limit, resident_memory},
     options::Flavour,
-    workload::Workload,
+    workload::{Calling, Downloading, Kind, Streaming, Work, Workload},
 };
 use std::{
     future::Future,
@@ -17,8 +24,78 @@ use std::{
 };
 use tokio::{runtime::Runtime, time::timeout};
 
+/// What the client process of a contender does.
+type ClientRole = fn(&Runtime, SocketAddr) -> Result<()>;
+
+impl Name {
+    /// What its server process does.
+    pub fn server(self) -> fn(&Runtime) -> Result<()> {
+        match self {
+            Self::Tcp => serve::<Tcp>,
+            Self::Raw => serve::<Raw<false>>,
+            Self::Raw2 => serve::<Raw<true>>,
+            Self::Rpc => serve::<Rpc>,
+            Self::Tarpc => serve::<Tarpc<false>>,
+            Self::TarpcInline => serve::<Tarpc<true>>,
+            Self::Tonic => serve::<Tonic>,
+        }
+    }
+}
+
+impl Kind {
+    /// Who has clients of this kind, and what their processes do.
+    fn clients(self) -> &'static [(Name, ClientRole)] {
+        match self {
+            Self::Calls => &[
+                (Name::Raw, make_calls::<Raw<false>>),
+                (Name::Raw2, make_calls::<Raw<true>>),
+                (Name::Rpc, make_calls::<Rpc>),
+                (Name::Tarpc, make_calls::<Tarpc<false>>),
+                (Name::TarpcInline, make_calls::<Tarpc<true>>),
+                (Name::Tonic, make_calls::<Tonic>),
+            ],
+            Self::Streams => &[
+                (Name::Raw, open_streams::<Raw<false>>),
+                (Name::Raw2, open_streams::<Raw<true>>),
+                (Name::Rpc, open_streams::<Rpc>),
+                (Name::Tonic, open_streams::<Tonic>),
+            ],
+            Self::Downloads => &[
+                (Name::Tcp, download::<Tcp>),
+                (Name::Raw, download::<Raw<false>>),
+                (Name::Raw2, download::<Raw<true>>),
+                (Name::Rpc, download::<Rpc>),
+                (Name::Tonic, download::<Tonic>),
+            ],
+        }
+    }
+
+    /// Whether a contender has clients of this kind.
+    pub fn suits(self, contender: Name) -> bool {
+        self.clients().iter().any(|&(name, _)| name == contender)
+    }
+
+    /// What the client process of a contender does.
+    pub fn client(self, contender: Name) -> Result<ClientRole> {
+        let known = self.clients().iter().find(|&&(name, _)| name == contender);
+        known.map(|&(_, role)| role).ok_or_else(|| format!("{contender} has no {}", self.as_str()).into())
+    }
+}
+
+fn make_calls<C: Contender<Client: Calls>>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
+    answer_about_client::<C, Calling>(runtime, server)
+}
+
+fn open_streams<C: Contender<Client: Streams>>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
+    answer_about_client::<C, Streaming>(runtime, server)
+}
+
+fn download<C: Contender<Client: Downloads>>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
+    answer_about_client::<C, Downloading>(runtime, server)
+}
+
 /// Serves `C`, says where, and answers `cpu` with nanoseconds and `memory` with bytes.
-pub fn serve<C: Contender>(runtime: &Runtime) -> Result<()> {
+fn serve<C: Contender>(runtime: &Runtime) -> Result<()> {
     raise_descriptor_limit()?;
     thread::spawn(|| {
         let ended = answer_about_server();
@@ -38,9 +115,12 @@ fn answer_about_server() -> Result<()> {
     Ok(())
 }
 
-/// Calls `C`: `open` connects for a workload, `run` keeps its callers busy, `close` disconnects, and `idle` opens
-/// connections that are used once each.
-pub fn call<C: Contender>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
+/// `open` connects for a workload, `run` keeps its callers busy, `close` disconnects, `idle` opens connections that
+/// are used once and then left alone, and `memory` is answered with bytes.
+fn answer_about_client<C: Contender, W: Work<C::Client>>(
+    runtime: &Runtime,
+    server: SocketAddr,
+) -> Result<()> {
     raise_descriptor_limit()?;
     let mut opened = None;
     let mut idle = Vec::new();
@@ -48,14 +128,14 @@ pub fn call<C: Contender>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
         match question?.split(' ').collect::<Vec<_>>()[..] {
             ["open", workload] => {
                 let workload = Workload::named(workload)?;
-                let clients = runtime.block_on(within(PATIENCE, workload.connect::<C>(server)))?;
+                let clients = runtime.block_on(connect::<C, W>(server, workload))?;
                 opened = Some((workload, clients));
                 println!("opened");
             }
             ["run", milliseconds] => {
                 let (workload, clients) = opened.as_ref().ok_or("run before open")?;
                 let duration = Duration::from_millis(milliseconds.parse()?);
-                let run = within(duration + PATIENCE, workload.run(clients, duration));
+                let run = within(duration + PATIENCE, W::run(workload, clients, duration));
                 println!("{}", runtime.block_on(run)?);
             }
             ["close"] => {
@@ -64,25 +144,41 @@ pub fn call<C: Contender>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
                 println!("closed");
             }
             ["idle", connections] => {
-                let more = runtime.block_on(connect_idle::<C>(server, connections.parse()?))?;
+                let more = runtime.block_on(connect_idle::<C, W>(server, connections.parse()?))?;
                 idle.extend(more);
                 println!("opened");
             }
+            ["memory"] => println!("{}", resident_memory()?),
             ref unknown => return Err(format!("a client cannot {unknown:?}").into()),
         }
     }
     Ok(())
 }
 
-async fn connect_idle<C: Contender>(server: SocketAddr, connections: usize) -> Result<Vec<C::Client>> {
-    let mut clients = Vec::with_capacity(connections);
-    for _ in 0..connections {
+/// Opens connections and tries each of them once.
+async fn connect<C: Contender, W: Work<C::Client>>(
+    server: SocketAddr,
+    workload: &Workload,
+) -> Result<Vec<C::Client>> {
+    let mut clients = Vec::with_capacity(workload.connections);
+    for _ in 0..workload.connections {
         let mut client = within(PATIENCE, C::connect(server)).await?;
-        // After its one call a connection is established beyond doubt, and holds what it keeps after use.
-        within(PATIENCE, client.add(1, 1)).await?;
+        within(PATIENCE, W::verify(workload, &mut client)).await?;
         clients.push(client);
     }
     Ok(clients)
+}
+
+async fn connect_idle<C: Contender, W: Work<C::Client>>(
+    server: SocketAddr,
+    connections: usize,
+) -> Result<Vec<W::Idle>> {
+    let mut idle = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        let client = within(PATIENCE, C::connect(server)).await?;
+        idle.push(within(PATIENCE, W::idle(client)).await?);
+    }
+    Ok(idle)
 }
 
 /// Makes calls within this process for `duration` and says how many nanoseconds of CPU time one takes: the same as
@@ -95,7 +191,7 @@ pub fn call_in_process(duration: Duration) -> Result<()> {
         while started.elapsed() < duration {
             for _ in 0..1000 {
                 calls += 1;
-                if Client::add(&mut client, calls, -1).await? != calls - 1 {
+                if Calls::add(&mut client, calls, -1).await? != calls - 1 {
                     return Err("wrong result: in process".into());
                 }
             }

@@ -5,7 +5,7 @@ use crate::{
     measure::{Disturbance, Machine, Outcome, raise_descriptor_limit},
     options::{Flavour, Options},
     peer::{Pair, Peer},
-    workload::Workload,
+    workload::{IDLE_STREAMS_A_CONNECTION, Kind, Workload},
 };
 use std::{
     thread,
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Everything that was measured.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Findings {
     /// One list a round, in the order of measuring.
     pub rounds: Vec<Vec<Cell>>,
@@ -23,6 +23,8 @@ pub struct Findings {
     pub idle: Vec<(Name, f64)>,
     /// How many connections were idle.
     pub idle_connections: usize,
+    /// Growth of the server's and the client's memory for each idle stream, in bytes.
+    pub idle_streams: Vec<(Name, [f64; 2])>,
 }
 
 /// One contender at one workload in one round.
@@ -42,8 +44,7 @@ pub struct Cell {
 
 /// Measures everything that `options` ask for.
 pub fn compare(options: &Options) -> Result<Findings> {
-    let mut findings =
-        Findings { rounds: Vec::new(), in_process: Vec::new(), idle: Vec::new(), idle_connections: 0 };
+    let mut findings = Findings::default();
     let rounds = if options.workloads.is_empty() && !options.in_process { 0 } else { options.rounds };
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
@@ -58,25 +59,52 @@ pub fn compare(options: &Options) -> Result<Findings> {
         // Some descriptors are needed for other things, and a server has one for each connection.
         let possible = raise_descriptor_limit()?.saturating_sub(100);
         findings.idle_connections = options.idle_connections.min(usize::try_from(possible)?);
-        for &contender in &options.contenders {
+        for contender in contenders(Kind::Calls, options) {
             eprintln!("{} idle connections of {contender}", findings.idle_connections);
-            findings.idle.push((contender, measure_idle(contender, options, findings.idle_connections)?));
+            let [server, _] = measure_idle(Kind::Calls, contender, options, findings.idle_connections - 1)?;
+            findings.idle.push((contender, server));
+        }
+    }
+    if options.idle_streams > 0 {
+        for contender in contenders(Kind::Streams, options) {
+            eprintln!("{} idle streams of {contender}", options.idle_streams);
+            let connections = options.idle_streams / IDLE_STREAMS_A_CONNECTION;
+            let growth = measure_idle(Kind::Streams, contender, options, connections)?;
+            let each = growth.map(|growth| growth / IDLE_STREAMS_A_CONNECTION as f64);
+            findings.idle_streams.push((contender, each));
         }
     }
     Ok(findings)
 }
 
-/// New processes in every round, so that where the kernel happened to put them averages out as well.
+/// Those that take part and have clients of this kind.
+fn contenders(kind: Kind, options: &Options) -> impl Iterator<Item = Name> {
+    options.contenders.iter().copied().filter(move |&name| kind.suits(name))
+}
+
 fn measure_round(options: &Options, round: usize) -> Result<Vec<Cell>> {
-    let mut contenders = Vec::new();
-    for &name in &options.contenders {
-        contenders.push((name, Pair::start(name, options.flavour)?));
-    }
     let mut cells = Vec::new();
-    for (turn, workload) in options.workloads.iter().enumerate() {
+    for &kind in Kind::ALL {
+        let workloads = options.workloads.iter().copied().filter(|workload| workload.kind() == kind);
+        cells.extend(measure_kind(kind, &workloads.collect::<Vec<_>>(), options, round)?);
+    }
+    Ok(cells)
+}
+
+/// New processes in every round, so that where the kernel happened to put them averages out as well.
+fn measure_kind(kind: Kind, workloads: &[&Workload], options: &Options, round: usize) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    if workloads.is_empty() {
+        return Ok(cells);
+    }
+    let mut pairs = Vec::new();
+    for name in contenders(kind, options) {
+        pairs.push((name, Pair::start(kind, name, options.flavour)?));
+    }
+    for (turn, workload) in workloads.iter().enumerate() {
         // Whoever went first last time goes last now, so that nobody always follows the same one.
-        let first = (round + turn) % contenders.len();
-        let (last, earlier) = contenders.split_at_mut(first);
+        let first = (round + turn) % pairs.len().max(1);
+        let (last, earlier) = pairs.split_at_mut(first);
         for (name, pair) in earlier.iter_mut().chain(last) {
             let cell = measure_in_peace(workload, *name, pair, options)
                 .map_err(|error| format!("{name} at {}: {error}", workload.name))?;
@@ -127,12 +155,14 @@ fn measure_in_process(options: &Options) -> Result<f64> {
     Ok(process.listen()?.parse()?)
 }
 
-fn measure_idle(contender: Name, options: &Options, connections: usize) -> Result<f64> {
-    let mut pair = Pair::start(contender, options.flavour)?;
-    // The first connection also fills what the server has once, whatever the number of connections.
+/// The growth of server and client for each of so many idle connections.
+fn measure_idle(kind: Kind, contender: Name, options: &Options, connections: usize) -> Result<[f64; 2]> {
+    let mut pair = Pair::start(kind, contender, options.flavour)?;
+    // The first connection also fills what a process has once, whatever the number of connections.
     pair.ask_client("idle 1")?;
-    let before = pair.server_memory()?;
-    pair.ask_client(&format!("idle {}", connections - 1))?;
-    let growth = pair.server_memory()?.saturating_sub(before);
-    Ok(growth as f64 / (connections - 1) as f64)
+    let before = pair.memory()?;
+    pair.ask_client(&format!("idle {connections}"))?;
+    let after = pair.memory()?;
+    let growth = |side: usize| after[side].saturating_sub(before[side]) as f64 / connections as f64;
+    Ok([growth(0), growth(1)])
 }

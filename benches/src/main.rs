@@ -1,4 +1,4 @@
-//! Measures the framework beside hand-written frames on tokio, tarpc and tonic.
+//! Measures the framework beside hand-written frames on tokio, tarpc, tonic and bare TCP: calls, streams, and neighbours.
 //!
 //! Client and server are two processes, both of them this program started again with a subcommand. Contenders take
 //! turns within each round, so that whatever else the machine does meets all of them alike; medians are over rounds.
@@ -12,7 +12,7 @@ mod peer;
 mod report;
 mod workload;
 
-use contender::{Result, with_contender};
+use contender::Result;
 use options::Command;
 use std::process::ExitCode;
 
@@ -31,19 +31,17 @@ fn run() -> Result<()> {
         Command::Help => println!("{}", options::HELP),
         Command::Compare(options) => {
             let findings = compare::compare(&options)?;
-            let report = report::markdown(&findings, &options);
-            println!("{report}");
-            if options.write {
-                report::write(&report, options.flavour)?;
+            for &section in &options.sections {
+                let report = report::markdown(section, &findings, &options);
+                println!("## {section}\n\n{report}");
+                if options.write {
+                    report::write(section, &report, options.flavour)?;
+                }
             }
         }
-        Command::Serve(contender, flavour) => {
-            let runtime = flavour.runtime()?;
-            with_contender!(contender, C => child::serve::<C>(&runtime))?;
-        }
-        Command::Call(contender, flavour, server) => {
-            let runtime = flavour.runtime()?;
-            with_contender!(contender, C => child::call::<C>(&runtime, server))?;
+        Command::Serve(contender, flavour) => contender.server()(&flavour.runtime()?)?,
+        Command::Call(kind, contender, flavour, server) => {
+            kind.client(contender)?(&flavour.runtime()?, server)?;
         }
         Command::InProcess(duration) => child::call_in_process(duration)?,
     }

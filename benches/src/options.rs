@@ -2,7 +2,7 @@
 
 use crate::{
     contender::{Name, Result},
-    workload::{WORKLOADS, Workload},
+    workload::{Kind, Section, WORKLOADS, Workload},
 };
 use lexopt::{Arg, Parser, ValueExt};
 use std::{fmt, io, net::SocketAddr, time::Duration};
@@ -10,18 +10,20 @@ use tokio::runtime::{Builder, Runtime};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Measures the framework beside hand-written frames (raw, raw2), tarpc and tonic.
+Measures the framework beside hand-written frames (raw, raw2), tarpc, tonic and bytes without frames (tcp).
 
   --quick           three short rounds
   --smoke           one round of a few milliseconds each: do all contenders work?
-  --only NAMES      only these contenders, workloads or extras, separated by commas:
-                    raw raw2 rpc tarpc tarpc-inline tonic, 1x1 1x64 1x512 8x64 64KiBx8 1MiBx4,
-                    in-process idle
+  --only NAMES      only these contenders, tables, workloads or extras, separated by commas:
+                    tcp raw raw2 rpc tarpc tarpc-inline tonic,
+                    calls: 1x1 1x64 1x512 8x64 64KiBx8 1MiBx4 in-process idle,
+                    streams: items upload lone-item open-close open-close-x64 1MiB-items idle-streams,
+                    neighbours: transfers beside-1 beside-8
   --current-thread  single-threaded runtimes instead of two workers in each process
   --rounds N        so many rounds (5)
   --millis N        so long each contender at each workload in each round (800)
   --patience N      wait up to so many seconds before each measurement until nothing else is at work (0)
-  --write           put the tables into docs/performance.md too (all of them or none)";
+  --write           put the tables into docs/performance.md too, each of them whole";
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub enum Command {
     /// Be the server process of a contender.
     Serve(Name, Flavour),
     /// Be the client process of a contender.
-    Call(Name, Flavour, SocketAddr),
+    Call(Kind, Name, Flavour, SocketAddr),
     /// Measure calls that leave no process.
     InProcess(Duration),
 }
@@ -53,12 +55,16 @@ pub struct Options {
     pub flavour: Flavour,
     /// Who takes part.
     pub contenders: Vec<Name>,
-    /// What they do.
+    /// The tables that are made.
+    pub sections: Vec<Section>,
+    /// What the contenders do.
     pub workloads: Vec<&'static Workload>,
     /// Whether the call inside one process is measured.
     pub in_process: bool,
     /// Idle connections to measure the memory of; none to leave that out.
     pub idle_connections: usize,
+    /// Idle streams to measure the memory of; none to leave that out.
+    pub idle_streams: usize,
     /// Whether the report also goes into the documentation.
     pub write: bool,
     /// Whether only correctness matters.
@@ -103,9 +109,11 @@ pub fn parse() -> Result<Command> {
         patience: Duration::ZERO,
         flavour: Flavour::MultiThread,
         contenders: Name::ALL.to_vec(),
+        sections: Section::ALL.to_vec(),
         workloads: WORKLOADS.iter().collect(),
         in_process: true,
         idle_connections: 10_000,
+        idle_streams: 10_000,
         write: false,
         smoke: false,
     };
@@ -118,13 +126,11 @@ pub fn parse() -> Result<Command> {
             Arg::Long("smoke") => {
                 options.shorten(1, Duration::from_millis(10));
                 options.idle_connections = 100;
+                options.idle_streams = 1000;
                 options.smoke = true;
                 partial = true;
             }
-            Arg::Long("only") => {
-                options.select(&parser.value()?.string()?)?;
-                partial = true;
-            }
+            Arg::Long("only") => partial |= options.select(&parser.value()?.string()?)?,
             Arg::Long("current-thread") => options.flavour = Flavour::CurrentThread,
             Arg::Long("rounds") => options.rounds = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("millis") => options.measured = Duration::from_millis(parser.value()?.parse()?),
@@ -135,13 +141,15 @@ pub fn parse() -> Result<Command> {
         }
     }
     if options.write && partial {
-        return Err("--write replaces all tables, so it goes with neither --only nor --smoke".into());
+        return Err(
+            "--write replaces whole tables, so it goes with no part of one and not with --smoke".into()
+        );
     }
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok(Command::Compare(options)),
         ["serve", contender] => Ok(Command::Serve(contender.parse()?, options.flavour)),
-        ["call", contender, server] => {
-            Ok(Command::Call(contender.parse()?, options.flavour, server.parse()?))
+        ["call", kind, contender, server] => {
+            Ok(Command::Call(kind.parse()?, contender.parse()?, options.flavour, server.parse()?))
         }
         ["in-process"] => Ok(Command::InProcess(options.measured)),
         _ => Err(format!("{words:?} is no subcommand; see --help").into()),
@@ -155,29 +163,69 @@ impl Options {
         self.warm_up = measured / 4;
     }
 
-    /// Narrows contenders to those named, if any is, and likewise what is measured.
-    fn select(&mut self, names: &str) -> Result<()> {
+    /// Narrows contenders to those named, if any is, and likewise what is measured. Says whether any table becomes
+    /// less than whole by it.
+    fn select(&mut self, names: &str) -> Result<bool> {
+        let mut partial = false;
         let mut contenders = Vec::new();
-        let mut workloads = Vec::new();
-        let (mut in_process, mut idle) = (false, false);
+        let mut wanted = Vec::new();
         for name in names.split(',') {
-            match name {
-                "in-process" => in_process = true,
-                "idle" => idle = true,
-                _ => match name.parse() {
-                    Ok(contender) => contenders.push(contender),
-                    Err(_) => workloads.push(Workload::named(name)?),
-                },
+            if let Ok(section) = name.parse::<Section>() {
+                wanted.extend(section.parts());
+                continue;
+            }
+            partial = true;
+            match name.parse() {
+                Ok(contender) => contenders.push(contender),
+                Err(_) => wanted.push(Part::named(name)?),
             }
         }
         if !contenders.is_empty() {
             self.contenders = contenders;
         }
-        if in_process || idle || !workloads.is_empty() {
-            self.workloads = workloads;
-            self.in_process = in_process;
-            self.idle_connections *= usize::from(idle);
+        if !wanted.is_empty() {
+            self.sections.retain(|&section| wanted.iter().any(|part| part.section() == section));
+            self.workloads.retain(|workload| wanted.contains(&Part::Workload(workload)));
+            self.in_process = wanted.contains(&Part::InProcess);
+            self.idle_connections *= usize::from(wanted.contains(&Part::IdleConnections));
+            self.idle_streams *= usize::from(wanted.contains(&Part::IdleStreams));
         }
-        Ok(())
+        Ok(partial)
+    }
+}
+
+/// What a table is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Workload(&'static Workload),
+    InProcess,
+    IdleConnections,
+    IdleStreams,
+}
+
+impl Part {
+    fn named(name: &str) -> Result<Self> {
+        Ok(match name {
+            "in-process" => Self::InProcess,
+            "idle" => Self::IdleConnections,
+            "idle-streams" => Self::IdleStreams,
+            _ => Self::Workload(Workload::named(name)?),
+        })
+    }
+
+    fn section(self) -> Section {
+        match self {
+            Self::Workload(workload) => workload.section,
+            Self::InProcess | Self::IdleConnections => Section::Calls,
+            Self::IdleStreams => Section::Streams,
+        }
+    }
+}
+
+impl Section {
+    fn parts(self) -> impl Iterator<Item = Part> {
+        let workloads = WORKLOADS.iter().map(Part::Workload);
+        let extras = [Part::InProcess, Part::IdleConnections, Part::IdleStreams];
+        workloads.chain(extras).filter(move |part| part.section() == self)
     }
 }

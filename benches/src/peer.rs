@@ -3,6 +3,7 @@
 use crate::{
     contender::{Name, Result},
     options::Flavour,
+    workload::Kind,
 };
 use std::{
     env,
@@ -67,11 +68,11 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts a server, and a client that knows its address.
-    pub fn start(contender: Name, flavour: Flavour) -> Result<Self> {
+    /// Starts a server, and a client of a kind that knows its address.
+    pub fn start(kind: Kind, contender: Name, flavour: Flavour) -> Result<Self> {
         let mut server = Peer::start(&["serve", contender.as_str()], flavour)?;
         let address = server.listen()?;
-        let client = Peer::start(&["call", contender.as_str(), &address], flavour)?;
+        let client = Peer::start(&["call", kind.as_str(), contender.as_str(), &address], flavour)?;
         Ok(Self { server, client })
     }
 
@@ -85,8 +86,8 @@ impl Pair {
         Ok(Duration::from_nanos(self.server.ask("cpu")?.parse()?))
     }
 
-    /// The server's resident memory, in bytes.
-    pub fn server_memory(&mut self) -> Result<u64> {
-        Ok(self.server.ask("memory")?.parse()?)
+    /// The resident memory of server and client, in bytes.
+    pub fn memory(&mut self) -> Result<[u64; 2]> {
+        Ok([self.server.ask("memory")?.parse()?, self.client.ask("memory")?.parse()?])
     }
 }

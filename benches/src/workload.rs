@@ -1,72 +1,251 @@
-//! What is called, how often at once and over how many connections, and the callers that do it.
+//! What is done, how often at once and over how many connections.
 //!
-//! Every caller is a task that makes one call after another. Each result is checked, since a framework that mixes up
-//! replies must not look fast.
+//! Each kind of client has a module that keeps it busy: every caller is a task that does one thing after another. Each
+//! result is checked, since a framework that mixes up replies must not look fast.
+
+mod calls;
+mod crew;
+mod downloads;
+mod streams;
+
+pub use calls::Calling;
+pub use downloads::Downloading;
+pub use streams::Streaming;
 
 use crate::{
-    contender::{Client, Contender, Error, Result},
-    measure::{Latencies, Outcome, process_cpu},
+    contender::{Error, Result},
+    measure::Outcome,
 };
 use bytes::Bytes;
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
-use tokio::{task::JoinSet, time};
+use calls::Call;
+use std::{fmt, future::Future, str::FromStr, sync::LazyLock, time::Duration};
+use streams::Flow;
 
-/// One row of the table.
-#[derive(Clone, Copy, Debug)]
+/// One row of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The name on the command line.
     pub name: &'static str,
     /// The name in the table.
     pub title: &'static str,
+    /// The table.
+    pub section: Section,
+    /// What is counted.
+    pub unit: Unit,
     /// Connections from the one client process.
     pub connections: usize,
     /// Callers on each connection.
     pub in_flight: usize,
-    /// What each of them calls.
-    pub method: Method,
+    /// What each of them does.
+    pub task: Task,
 }
 
-/// The method that a workload calls.
-#[derive(Clone, Copy, Debug)]
-pub enum Method {
-    /// `add`, the small call.
-    Add,
-    /// `echo` of so many bytes.
-    Echo(usize),
+/// What a caller does over and over, by the kind of client that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Calls.
+    Calls(Call),
+    /// Streams of small items.
+    Streams(Flow),
+    /// A stream of so many large items, of so many bytes each.
+    Download(u64, usize),
 }
 
-/// All workloads, in the order of the table.
+/// The tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Plain calls.
+    Calls,
+    /// Streams.
+    Streams,
+    /// Small calls beside large ones.
+    Neighbours,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Calls.
+    Calls,
+    /// Items of a stream.
+    Items,
+    /// Items that were sent and answered.
+    RoundTrips,
+    /// Streams from their opening to their end.
+    Streams,
+    /// Bytes, a million of them at a time.
+    Megabytes,
+}
+
+/// The kinds of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Those that make [calls](crate::contender::Calls).
+    Calls,
+    /// Those that have [streams](crate::contender::Streams).
+    Streams,
+    /// Those that have [large items](crate::contender::Downloads).
+    Downloads,
+}
+
+/// How one kind of client is put to work.
+pub trait Work<C> {
+    /// What is kept of a client that does nothing.
+    type Idle;
+
+    /// Checks that a connection gives right results, at the edges too and for what `workload` will do.
+    fn verify(workload: &Workload, client: &mut C) -> impl Future<Output = Result<()>> + Send;
+
+    /// Keeps every caller of `workload` busy for `duration` and lets each finish what it does last.
+    fn run(
+        workload: &Workload,
+        clients: &[C],
+        duration: Duration,
+    ) -> impl Future<Output = Result<Outcome>> + Send;
+
+    /// Uses a client once and leaves open what it may leave open.
+    fn idle(client: C) -> impl Future<Output = Result<Self::Idle>> + Send;
+}
+
+/// Open streams on each connection whose streams do nothing.
+pub const IDLE_STREAMS_A_CONNECTION: usize = 1000;
+
+/// All workloads, in the order of the tables.
 pub const WORKLOADS: &[Workload] = &[
-    Workload { name: "1x1", title: "one call at a time", connections: 1, in_flight: 1, method: Method::Add },
-    Workload { name: "1x64", title: "64 in flight", connections: 1, in_flight: 64, method: Method::Add },
-    Workload { name: "1x512", title: "512 in flight", connections: 1, in_flight: 512, method: Method::Add },
+    Workload {
+        name: "1x1",
+        title: "one call at a time",
+        section: Section::Calls,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Calls(Call::Add),
+    },
+    Workload {
+        name: "1x64",
+        title: "64 in flight",
+        section: Section::Calls,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 64,
+        task: Task::Calls(Call::Add),
+    },
+    Workload {
+        name: "1x512",
+        title: "512 in flight",
+        section: Section::Calls,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 512,
+        task: Task::Calls(Call::Add),
+    },
     Workload {
         name: "8x64",
         title: "8 connections x 64",
+        section: Section::Calls,
+        unit: Unit::Calls,
         connections: 8,
         in_flight: 64,
-        method: Method::Add,
+        task: Task::Calls(Call::Add),
     },
     Workload {
         name: "64KiBx8",
         title: "echo 64 KiB x 8",
+        section: Section::Calls,
+        unit: Unit::Calls,
         connections: 1,
         in_flight: 8,
-        method: Method::Echo(64 << 10),
+        task: Task::Calls(Call::Echo(64 << 10)),
     },
     Workload {
         name: "1MiBx4",
         title: "echo 1 MiB x 4",
+        section: Section::Calls,
+        unit: Unit::Calls,
         connections: 1,
         in_flight: 4,
-        method: Method::Echo(1 << 20),
+        task: Task::Calls(Call::Echo(1 << 20)),
+    },
+    Workload {
+        name: "items",
+        title: "100,000 items to the client",
+        section: Section::Streams,
+        unit: Unit::Items,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Streams(Flow::Down(100_000)),
+    },
+    Workload {
+        name: "upload",
+        title: "100,000 items to the server",
+        section: Section::Streams,
+        unit: Unit::Items,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Streams(Flow::Up(100_000)),
+    },
+    Workload {
+        name: "lone-item",
+        title: "a lone item and its answer",
+        section: Section::Streams,
+        unit: Unit::RoundTrips,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Streams(Flow::BackAndForth),
+    },
+    Workload {
+        name: "open-close",
+        title: "open, one item, end",
+        section: Section::Streams,
+        unit: Unit::Streams,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Streams(Flow::OpenAndEnd),
+    },
+    Workload {
+        name: "open-close-x64",
+        title: "open, one item, end x 64",
+        section: Section::Streams,
+        unit: Unit::Streams,
+        connections: 1,
+        in_flight: 64,
+        task: Task::Streams(Flow::OpenAndEnd),
+    },
+    Workload {
+        name: "1MiB-items",
+        title: "1 MiB items to the client",
+        section: Section::Streams,
+        unit: Unit::Megabytes,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Download(64, 1 << 20),
+    },
+    Workload {
+        name: "transfers",
+        title: "four transfers alone",
+        section: Section::Neighbours,
+        unit: Unit::Megabytes,
+        connections: 1,
+        in_flight: calls::TRANSFERS,
+        task: Task::Calls(Call::Transfer),
+    },
+    Workload {
+        name: "beside-1",
+        title: "one small call at a time beside",
+        section: Section::Neighbours,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 1,
+        task: Task::Calls(Call::AddBesideTransfers),
+    },
+    Workload {
+        name: "beside-8",
+        title: "eight small calls at a time beside",
+        section: Section::Neighbours,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 8,
+        task: Task::Calls(Call::AddBesideTransfers),
     },
 ];
 
@@ -77,169 +256,99 @@ impl Workload {
         known.ok_or_else(|| format!("no workload is called {name:?}").into())
     }
 
-    /// Opens the connections and tries each of them once.
-    pub async fn connect<C: Contender>(&self, server: SocketAddr) -> Result<Vec<C::Client>> {
-        let mut clients = Vec::with_capacity(self.connections);
-        for _ in 0..self.connections {
-            let mut client = C::connect(server).await?;
-            verify(&mut client).await?;
-            clients.push(client);
-        }
-        Ok(clients)
-    }
-
-    /// Keeps every caller busy for `duration` and lets the last calls finish.
-    pub async fn run<C: Client>(&self, clients: &[C], duration: Duration) -> Result<Outcome> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let payload = self.payload();
-        let mut callers = JoinSet::new();
-        let cpu_before = process_cpu();
-        let started = Instant::now();
-        for client in clients {
-            for _ in 0..self.in_flight {
-                let number = callers.len();
-                let caller = Caller {
-                    client: client.clone(),
-                    number,
-                    stop: stop.clone(),
-                    sampled: Latencies::one_in(self.sample_interval(), number),
-                };
-                match self.method {
-                    Method::Add => callers.spawn(caller.keep_adding()),
-                    Method::Echo(_) => callers.spawn(caller.keep_echoing(payload.clone())),
-                };
-            }
-        }
-        time::sleep(duration).await;
-        stop.store(true, Ordering::Relaxed);
-        let mut latencies = Latencies::one_in(1, 0);
-        while let Some(caller) = callers.join_next().await {
-            latencies.merge(caller??);
-        }
-        Ok(Outcome::new(latencies, started.elapsed(), process_cpu() - cpu_before))
-    }
-
-    /// A clock read costs little beside a lone call or a large echo, but a tenth of the CPU of a small call in a batch.
-    fn sample_interval(&self) -> usize {
-        match self.method {
-            Method::Add if self.in_flight > 1 => 16,
-            Method::Add | Method::Echo(_) => 1,
+    /// The kind of client that it takes.
+    pub fn kind(&self) -> Kind {
+        match self.task {
+            Task::Calls(_) => Kind::Calls,
+            Task::Streams(_) => Kind::Streams,
+            Task::Download(..) => Kind::Downloads,
         }
     }
 
-    fn payload(&self) -> Bytes {
-        match self.method {
-            Method::Add => Bytes::new(),
-            Method::Echo(length) => pattern(length),
+    /// Whether only one thing is done at a time, so that its latency is that of an idle connection.
+    pub fn is_alone(&self) -> bool {
+        self.connections * self.in_flight == 1
+    }
+
+    fn other_kind(&self) -> Error {
+        format!("{} is for another kind of client", self.name).into()
+    }
+}
+
+impl Section {
+    /// All of them, in the order of the report.
+    pub const ALL: &'static [Self] = &[Self::Calls, Self::Streams, Self::Neighbours];
+
+    /// The name on the command line and in the marks of the page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Streams => "streams",
+            Self::Neighbours => "neighbours",
         }
     }
 }
 
-/// Checks that a connection adds and echoes rightly, at the edges too.
-async fn verify(client: &mut impl Client) -> Result<()> {
-    for (a, b) in [(2, 3), (-1, 1), (i64::MAX, 1), (i64::MIN, -1), (-70_000, 128)] {
-        let sum = client.add(a, b).await?;
-        if sum != a.wrapping_add(b) {
-            return Err(wrong(format!("{a} + {b} is not {sum}")));
-        }
-    }
-    for length in [0, 1, 1000, 64 << 10, 1 << 20] {
-        let payload = pattern(length);
-        if client.echo(payload.clone()).await? != payload {
-            return Err(wrong(format!("the echo of {length} bytes differs")));
-        }
-    }
-    Ok(())
-}
-
-/// One of those that call.
-struct Caller<C> {
-    client: C,
-    number: usize,
-    stop: Arc<AtomicBool>,
-    sampled: Latencies,
-}
-
-impl<C: Client> Caller<C> {
-    async fn keep_adding(mut self) -> Result<Latencies> {
-        // No two callers ever send the same terms, so a reply given to the wrong one shows.
-        let a = (self.number as i64) << 40;
-        let mut b = 0;
-        while !self.stop.load(Ordering::Relaxed) {
-            b += 1;
-            let began = self.sampled.begin();
-            let sum = self.client.add(a, b).await?;
-            self.sampled.end(began);
-            if sum != a + b {
-                return Err(wrong(format!("{a} + {b} is not {sum}")));
-            }
-        }
-        Ok(self.sampled)
-    }
-
-    async fn keep_echoing(mut self, payload: Bytes) -> Result<Latencies> {
-        while !self.stop.load(Ordering::Relaxed) {
-            let began = self.sampled.begin();
-            let echoed = self.client.echo(payload.clone()).await?;
-            self.sampled.end(began);
-            // The contents were compared when the connection was opened; here that would be most of the work.
-            if echoed.len() != payload.len() {
-                return Err(wrong(format!("the echo of {} bytes has {}", payload.len(), echoed.len())));
-            }
-        }
-        Ok(self.sampled)
+impl fmt::Display for Section {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
+
+impl FromStr for Section {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Self::ALL.iter().copied().find(|section| section.as_str() == text);
+        known.ok_or_else(|| format!("no table is called {text:?}").into())
+    }
+}
+
+impl Unit {
+    /// Its name after a figure a second, and how many of what is counted it is.
+    pub fn a_second(self) -> (&'static str, f64) {
+        match self {
+            Self::Calls => ("calls/s", 1.0),
+            Self::Items => ("items/s", 1.0),
+            Self::RoundTrips => ("answers/s", 1.0),
+            Self::Streams => ("streams/s", 1.0),
+            Self::Megabytes => ("MB/s", 1e6),
+        }
+    }
+
+    /// Whether one of it has a latency of its own.
+    pub fn has_latency(self) -> bool {
+        matches!(self, Self::Calls | Self::RoundTrips | Self::Streams)
+    }
+}
+
+impl Kind {
+    /// All of them, in the order of measuring.
+    pub const ALL: &'static [Self] = &[Self::Calls, Self::Streams, Self::Downloads];
+
+    /// The name that client processes are told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Streams => "streams",
+            Self::Downloads => "downloads",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Self::ALL.iter().copied().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| format!("no kind of client is called {text:?}").into())
+    }
+}
+
+/// What large payloads are made of: bytes that repeat with a period that divides no buffer's size.
+pub static PATTERN: LazyLock<Bytes> =
+    LazyLock::new(|| (0..calls::TRANSFER).map(|index| (index % 251) as u8).collect());
 
 fn wrong(what: String) -> Error {
     format!("wrong result: {what}").into()
-}
-
-/// Bytes that repeat with a period that divides no buffer's size.
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|index| (index % 251) as u8).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::{runtime::Builder, task::yield_now};
-
-    /// A contender that works, except for what is wrong with it on purpose.
-    #[derive(Clone)]
-    struct Fake {
-        off_by: i64,
-        cut_off: usize,
-    }
-
-    impl Client for Fake {
-        async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
-            // Whoever never waits starves the timer that ends the run.
-            yield_now().await;
-            Ok(a.wrapping_add(b).wrapping_add(self.off_by))
-        }
-
-        async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
-            yield_now().await;
-            Ok(payload.slice(..payload.len().saturating_sub(self.cut_off)))
-        }
-    }
-
-    async fn verify_and_run(mut client: Fake, workload: &str) -> [Result<()>; 2] {
-        let workload = Workload::named(workload).expect("a workload of the table");
-        let ran = workload.run(&[client.clone()], Duration::from_millis(5)).await;
-        [verify(&mut client).await, ran.map(drop)]
-    }
-
-    fn outcome(client: Fake, workload: &str) -> [bool; 2] {
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(verify_and_run(client, workload)).map(|result| result.is_ok())
-    }
-
-    #[test]
-    fn wrong_results_fail_the_connection_and_the_run() {
-        assert_eq!(outcome(Fake { off_by: 0, cut_off: 0 }, "1x64"), [true, true]);
-        assert_eq!(outcome(Fake { off_by: 1, cut_off: 0 }, "1x64"), [false, false]);
-        assert_eq!(outcome(Fake { off_by: 0, cut_off: 1 }, "64KiBx8"), [false, false]);
-    }
 }

@@ -4,27 +4,37 @@
 //! the reader finds the caller by its id. A frame is a `u32` length, a `u64` id, an operation and the payload. There
 //! are no deadlines, no cancellation, no limits and no errors, so this is not a competitor but a yardstick. With
 //! `YIELD` the writer goes once to the back of the run queue before it flushes, and so finds more to send.
+//!
+//! An item of a stream is a frame of its own; with `YIELD` there are many in a frame. Nothing but the connection itself
+//! holds a stream back, so that whoever does not consume one blocks all others: no credit, but no cost of it either.
 
-use super::{Client, Contender, LARGEST_MESSAGE, Result};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+mod server;
+mod wire;
+
+use super::{Calls, Contender, Downloads, Exchange, LARGEST_MESSAGE, Result, Streams};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::Stream;
+use server::serve_connection;
 use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
     },
-    sync::{Notify, oneshot},
-    task::{JoinSet, yield_now},
+    task::JoinSet,
 };
+use wire::{Frame, Outbox, lock, next_frame, write_from};
 
 /// Hand-written frames; `YIELD` makes "raw2" of "raw".
 #[derive(Debug)]
@@ -48,11 +58,12 @@ impl<const YIELD: bool> Contender for Raw<YIELD> {
         socket.set_nodelay(true)?;
         let (reading, writing) = socket.into_split();
         let outbox = Arc::new(Outbox::default());
-        let calls = Arc::new(Calls::default());
+        let waiting = Arc::new(Waiting::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(write_from::<YIELD>(outbox.clone(), writing));
-        tasks.spawn(read_replies(reading, calls.clone()));
-        Ok(RawClient(Arc::new(Connection { outbox, calls, _tasks: tasks })))
+        tasks.spawn(read_replies(reading, waiting.clone()));
+        let items_a_frame = ITEMS_A_FRAME[usize::from(YIELD)];
+        Ok(RawClient(Arc::new(Connection { outbox, waiting, items_a_frame, _tasks: tasks })))
     }
 }
 
@@ -60,12 +71,9 @@ impl<const YIELD: bool> Contender for Raw<YIELD> {
 #[derive(Clone, Debug)]
 pub struct RawClient(Arc<Connection>);
 
-impl Client for RawClient {
+impl Calls for RawClient {
     async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
-        let mut arguments = [0; 16];
-        arguments[..8].copy_from_slice(&a.to_be_bytes());
-        arguments[8..].copy_from_slice(&b.to_be_bytes());
-        let mut reply = self.0.call(ADD, &arguments).await?;
+        let mut reply = self.0.call(ADD, &both(a.to_be_bytes(), b.to_be_bytes())).await?;
         Ok(reply.try_get_i64()?)
     }
 
@@ -74,162 +82,206 @@ impl Client for RawClient {
     }
 }
 
+impl Streams for RawClient {
+    type Numbers = Numbers;
+    type Exchange = RawExchange;
+
+    async fn count(&mut self, below: u64) -> Result<Numbers> {
+        let (_, items) = self.0.open(COUNT, &below.to_be_bytes(), SMALL_ITEMS_WAITING);
+        Ok(Numbers { items, frame: Bytes::new() })
+    }
+
+    async fn watch(&mut self) -> Result<Numbers> {
+        let (_, items) = self.0.open(WATCH, &[], SMALL_ITEMS_WAITING);
+        Ok(Numbers { items, frame: Bytes::new() })
+    }
+
+    async fn sum(&mut self, below: u64) -> Result<u64> {
+        let connection = &*self.0;
+        let (id, reply) = connection.waiting.enter_call();
+        connection.outbox.push_numbers(id, ADD_UP, below, connection.items_a_frame).await;
+        connection.outbox.push(id, TOTAL, &[]);
+        Ok(reply.await?.try_get_u64()?)
+    }
+
+    async fn exchange(&mut self) -> Result<RawExchange> {
+        let (id, answers) = self.0.waiting.enter_stream(SMALL_ITEMS_WAITING);
+        Ok(RawExchange { connection: self.0.clone(), id, answers })
+    }
+}
+
+impl Downloads for RawClient {
+    async fn download(
+        &mut self,
+        count: u64,
+        length: usize,
+        mut look: impl FnMut(&[u8]) + Send,
+    ) -> Result<()> {
+        let wanted = both(count.to_be_bytes(), (length as u64).to_be_bytes());
+        let (_, mut items) = self.0.open(REPEAT, &wanted, LARGE_ITEMS_WAITING);
+        while let Some(item) = items.recv().await {
+            look(&item);
+        }
+        Ok(())
+    }
+}
+
+/// Numbers from the server, one or more in a frame.
+#[derive(Debug)]
+pub struct Numbers {
+    items: mpsc::Receiver<Bytes>,
+    frame: Bytes,
+}
+
+impl Stream for Numbers {
+    type Item = Result<u64>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<u64>>> {
+        if self.frame.is_empty() {
+            match ready!(self.items.poll_recv(context)) {
+                Some(frame) => self.frame = frame,
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(self.frame.try_get_u64().map_err(Into::into)))
+    }
+}
+
+/// A stream each way.
+#[derive(Debug)]
+pub struct RawExchange {
+    connection: Arc<Connection>,
+    id: u64,
+    answers: mpsc::Receiver<Bytes>,
+}
+
+impl Exchange for RawExchange {
+    async fn pass(&mut self, number: u64) -> Result<u64> {
+        self.connection.outbox.push(self.id, BOUNCE, &number.to_be_bytes());
+        Ok(self.answers.recv().await.ok_or("no answer came")?.try_get_u64()?)
+    }
+
+    async fn finish(mut self) -> Result<()> {
+        self.connection.outbox.push(self.id, END, &[]);
+        match self.answers.recv().await {
+            None => Ok(()),
+            Some(answer) => Err(format!("{answer:?} came in place of the end").into()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Connection {
     outbox: Arc<Outbox>,
-    calls: Arc<Calls>,
+    waiting: Arc<Waiting>,
+    items_a_frame: usize,
     /// Reader and writer, which end with the last client.
     _tasks: JoinSet<io::Result<()>>,
 }
 
 impl Connection {
     async fn call(&self, operation: u8, payload: &[u8]) -> Result<Bytes> {
-        let (id, reply) = self.calls.enter();
+        let (id, reply) = self.waiting.enter_call();
         self.outbox.push(id, operation, payload);
         Ok(reply.await?)
     }
+
+    fn open(&self, operation: u8, payload: &[u8], items_waiting: usize) -> (u64, mpsc::Receiver<Bytes>) {
+        let (id, items) = self.waiting.enter_stream(items_waiting);
+        self.outbox.push(id, operation, payload);
+        (id, items)
+    }
 }
 
-/// The calls that wait for a reply.
+/// Those who wait for a reply or for items.
 #[derive(Debug, Default)]
-struct Calls {
+struct Waiting {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+    calls: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+    streams: Mutex<HashMap<u64, mpsc::Sender<Bytes>>>,
 }
 
-impl Calls {
-    fn enter(&self) -> (u64, oneshot::Receiver<Bytes>) {
+impl Waiting {
+    fn enter_call(&self) -> (u64, oneshot::Receiver<Bytes>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        lock(&self.waiting).insert(id, sender);
+        lock(&self.calls).insert(id, sender);
         (id, receiver)
     }
 
-    fn complete(&self, reply: Frame) {
-        if let Some(caller) = lock(&self.waiting).remove(&reply.id) {
-            // The caller may have given up, which is its own affair.
-            let _ = caller.send(reply.payload);
+    fn enter_stream(&self, items_waiting: usize) -> (u64, mpsc::Receiver<Bytes>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel(items_waiting);
+        lock(&self.streams).insert(id, sender);
+        (id, receiver)
+    }
+
+    async fn deliver(&self, frame: Frame) {
+        // Whoever waited may have given up, which is its own affair.
+        match frame.operation {
+            ITEM => {
+                if let Some((stream, item)) = self.deliver_if_room(frame) {
+                    let _ = stream.send(item).await;
+                }
+            }
+            END => drop(lock(&self.streams).remove(&frame.id)),
+            _ => {
+                if let Some(caller) = lock(&self.calls).remove(&frame.id) {
+                    let _ = caller.send(frame.payload);
+                }
+            }
+        }
+    }
+
+    /// Gives the item back, and what will take it, if its consumer has enough for now.
+    fn deliver_if_room(&self, frame: Frame) -> Option<(mpsc::Sender<Bytes>, Bytes)> {
+        let streams = lock(&self.streams);
+        let stream = streams.get(&frame.id)?;
+        match stream.try_send(frame.payload) {
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(item)) => Some((stream.clone(), item)),
         }
     }
 }
 
-async fn read_replies(mut socket: OwnedReadHalf, calls: Arc<Calls>) -> io::Result<()> {
+async fn read_replies(mut socket: OwnedReadHalf, waiting: Arc<Waiting>) -> io::Result<()> {
     let mut input = BytesMut::new();
     let ended = loop {
         match next_frame(&mut socket, &mut input).await {
-            Ok(Some(reply)) => calls.complete(reply),
+            Ok(Some(frame)) => waiting.deliver(frame).await,
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
     };
-    // Dropping the senders tells every caller that no reply will come.
-    lock(&calls.waiting).clear();
+    // Dropping the senders tells everyone that nothing more will come.
+    lock(&waiting.calls).clear();
+    lock(&waiting.streams).clear();
     ended
 }
 
-async fn serve_connection<const YIELD: bool>(socket: TcpStream) -> io::Result<()> {
-    let (mut reading, writing) = socket.into_split();
-    let outbox = Arc::new(Outbox::default());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(write_from::<YIELD>(outbox.clone(), writing));
-    let mut input = BytesMut::new();
-    while let Some(mut request) = next_frame(&mut reading, &mut input).await? {
-        match request.operation {
-            ADD => {
-                let (a, b) = (request.payload.try_get_i64()?, request.payload.try_get_i64()?);
-                outbox.push(request.id, ADD, &a.wrapping_add(b).to_be_bytes());
-            }
-            ECHO => outbox.push(request.id, ECHO, &request.payload),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Bytes on their way to the writer task.
-#[derive(Debug, Default)]
-struct Outbox {
-    waiting: Mutex<Vec<u8>>,
-    filled: Notify,
-}
-
-impl Outbox {
-    fn push(&self, id: u64, operation: u8, payload: &[u8]) {
-        let length = (HEAD - 4 + payload.len()) as u32;
-        let mut waiting = lock(&self.waiting);
-        waiting.put_u32(length);
-        waiting.put_u64(id);
-        waiting.put_u8(operation);
-        waiting.put_slice(payload);
-        drop(waiting);
-        self.filled.notify_one();
-    }
-}
-
-async fn write_from<const YIELD: bool>(outbox: Arc<Outbox>, mut socket: OwnedWriteHalf) -> io::Result<()> {
-    let mut batch = Vec::new();
-    loop {
-        outbox.filled.notified().await;
-        if YIELD {
-            yield_now().await;
-        }
-        std::mem::swap(&mut batch, &mut *lock(&outbox.waiting));
-        socket.write_all(&batch).await?;
-        batch.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Frame {
-    id: u64,
-    operation: u8,
-    payload: Bytes,
-}
-
-/// The next frame, read into `input` as far as it is not there yet; `None` when the peer has closed.
-async fn next_frame(socket: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<Option<Frame>> {
-    loop {
-        if let Some(frame) = take_frame(input)? {
-            return Ok(Some(frame));
-        }
-        if input.capacity() - input.len() < LITTLE_ROOM {
-            input.reserve(READ_AT_ONCE);
-        }
-        if socket.read_buf(input).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-fn take_frame(input: &mut BytesMut) -> io::Result<Option<Frame>> {
-    let Some(length) = input.first_chunk() else { return Ok(None) };
-    let total = 4 + u32::from_be_bytes(*length) as usize;
-    if !(HEAD..=LARGEST_MESSAGE).contains(&total) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    if input.len() < total {
-        input.reserve(total - input.len());
-        return Ok(None);
-    }
-    let mut frame = input.split_to(total);
-    frame.advance(4);
-    let (id, operation) = (frame.get_u64(), frame.get_u8());
-    Ok(Some(Frame { id, operation, payload: frame.freeze() }))
-}
-
-/// A panic of another holder leaves nothing half done under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn both(first: [u8; 8], second: [u8; 8]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&first);
+    bytes[8..].copy_from_slice(&second);
+    bytes
 }
 
 const ADD: u8 = 0;
 const ECHO: u8 = 1;
+const COUNT: u8 = 2;
+const WATCH: u8 = 3;
+const ADD_UP: u8 = 4;
+const TOTAL: u8 = 5;
+const BOUNCE: u8 = 6;
+const REPEAT: u8 = 7;
+const ITEM: u8 = 8;
+const END: u8 = 9;
 
-/// Bytes before the payload: length, id and operation.
-const HEAD: usize = 4 + 8 + 1;
+/// Small items in a frame of raw and of raw2; the latter are 16 KiB.
+const ITEMS_A_FRAME: [usize; 2] = [1, 2048];
 
-/// The room for a read below which there has to be more, in bytes.
-const LITTLE_ROOM: usize = 4 << 10;
+/// Frames of small items that wait for their consumer before the connection waits.
+const SMALL_ITEMS_WAITING: usize = 1024;
 
-/// The room that is then made, in bytes.
-const READ_AT_ONCE: usize = 64 << 10;
+/// Large items that wait for their consumer before the connection waits.
+const LARGE_ITEMS_WAITING: usize = 4;

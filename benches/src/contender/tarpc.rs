@@ -4,7 +4,7 @@
 //! that connection instead, which suits handlers as light as these. Both turn Nagle's algorithm off and raise the
 //! limits above what is in flight.
 
-use super::{Client, Contender, LARGEST_MESSAGE, Result};
+use super::{Calls, Contender, LARGEST_MESSAGE, Result};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,7 +67,7 @@ impl<const INLINE: bool> Contender for Tarpc<INLINE> {
 #[derive(Clone, Debug)]
 pub struct TarpcClient(ArithmeticClient);
 
-impl Client for TarpcClient {
+impl Calls for TarpcClient {
     async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
         Ok(self.0.add(context::current(), a, b).await?)
     }

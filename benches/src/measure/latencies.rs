@@ -1,4 +1,4 @@
-//! Latencies of sampled calls, and what one run of callers came to.
+//! Latencies of sampled calls or streams, and what one run of callers came to.
 
 use crate::contender::{Error, Result};
 use std::{
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Counts calls and times one in so many of them.
+/// Counts what is done and times one call or stream in so many.
 ///
 /// The samples are kept as they are: no histogram rounds them, and one in sixteen is few enough.
 #[derive(Debug)]
@@ -15,19 +15,18 @@ pub struct Latencies {
     interval: usize,
     /// Calls until the next one that is timed.
     until_sample: usize,
-    calls: u64,
+    count: u64,
     nanoseconds: Vec<u32>,
 }
 
 impl Latencies {
     /// Times one call in `interval`; callers of different `phase` time different ones.
     pub fn one_in(interval: usize, phase: usize) -> Self {
-        Self { interval, until_sample: phase % interval, calls: 0, nanoseconds: Vec::new() }
+        Self { interval, until_sample: phase % interval, count: 0, nanoseconds: Vec::new() }
     }
 
-    /// A call begins; it is timed if there is an instant.
+    /// A call or a stream begins; it is timed if there is an instant.
     pub fn begin(&mut self) -> Option<Instant> {
-        self.calls += 1;
         if self.until_sample > 0 {
             self.until_sample -= 1;
             return None;
@@ -36,8 +35,9 @@ impl Latencies {
         Some(Instant::now())
     }
 
-    /// The call that began with `began` has ended.
-    pub fn end(&mut self, began: Option<Instant>) {
+    /// What began with `began` has ended, and counts as so many.
+    pub fn end(&mut self, began: Option<Instant>, count: u64) {
+        self.count += count;
         if let Some(began) = began {
             self.nanoseconds.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
         }
@@ -45,7 +45,7 @@ impl Latencies {
 
     /// Takes in another caller's.
     pub fn merge(&mut self, other: Self) {
-        self.calls += other.calls;
+        self.count += other.count;
         self.nanoseconds.extend(other.nanoseconds);
     }
 
@@ -60,23 +60,30 @@ impl Latencies {
 /// What the client process found in one run, as it tells it to the process that orchestrates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Calls that were completed.
-    pub calls: u64,
-    /// From the first call to the end of the last.
+    /// What was completed, in units of the workload.
+    pub count: u64,
+    /// From the first beginning to the last end.
     pub elapsed: Duration,
     /// The median latency.
     pub p50: Duration,
-    /// The latency that one call in a hundred exceeds.
+    /// The latency that one in a hundred exceeds.
     pub p99: Duration,
     /// The client's CPU time.
     pub cpu: Duration,
+    /// The bytes a second that went on beside it.
+    pub beside: u64,
 }
 
 impl Outcome {
     /// Sums up one run.
     pub fn new(mut latencies: Latencies, elapsed: Duration, cpu: Duration) -> Self {
         let (p50, p99) = (latencies.quantile(0.5), latencies.quantile(0.99));
-        Self { calls: latencies.calls, elapsed, p50, p99, cpu }
+        Self { count: latencies.count, elapsed, p50, p99, cpu, beside: 0 }
+    }
+
+    /// How many a second.
+    pub fn per_second(&self) -> f64 {
+        self.count as f64 / self.elapsed.as_secs_f64()
     }
 }
 
@@ -84,7 +91,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [elapsed, p50, p99, cpu] =
             [self.elapsed, self.p50, self.p99, self.cpu].map(|time| time.as_nanos());
-        write!(formatter, "{} {elapsed} {p50} {p99} {cpu}", self.calls)
+        write!(formatter, "{} {} {elapsed} {p50} {p99} {cpu}", self.count, self.beside)
     }
 }
 
@@ -93,10 +100,10 @@ impl FromStr for Outcome {
 
     fn from_str(text: &str) -> Result<Self> {
         let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-        let [calls, times @ ..] = &numbers[..] else { return Err("an empty outcome".into()) };
+        let [count, beside, times @ ..] = &numbers[..] else { return Err("an empty outcome".into()) };
         let times = <[u64; 4]>::try_from(times)?;
         let [elapsed, p50, p99, cpu] = times.map(Duration::from_nanos);
-        Ok(Self { calls: *calls, elapsed, p50, p99, cpu })
+        Ok(Self { count: *count, elapsed, p50, p99, cpu, beside: *beside })
     }
 }
 
@@ -105,13 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_call_in_so_many_is_timed_and_all_are_counted() {
+    fn one_in_so_many_is_timed_and_all_are_counted() {
         let mut latencies = Latencies::one_in(16, 3);
         for _ in 0..64 {
             let began = latencies.begin();
-            latencies.end(began);
+            latencies.end(began, 2);
         }
-        assert_eq!((latencies.calls, latencies.nanoseconds.len()), (64, 4));
+        assert_eq!((latencies.count, latencies.nanoseconds.len()), (128, 4));
     }
 
     #[test]
@@ -125,7 +132,7 @@ mod tests {
     #[test]
     fn an_outcome_survives_the_pipe() {
         let [elapsed, p50, p99, cpu] = [2, 3, 4, 5].map(Duration::from_nanos);
-        let outcome = Outcome { calls: 1, elapsed, p50, p99, cpu };
+        let outcome = Outcome { count: 1, elapsed, p50, p99, cpu, beside: 6 };
         assert_eq!(outcome.to_string().parse::<Outcome>().expect("what was written can be read"), outcome);
     }
 }
