@@ -177,3 +177,151 @@ impl Drop for Unfinished {
 fn violation(reason: Reason, text: impl std::fmt::Display) -> Violation {
     Violation::new(reason, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fragment(number: u64, rest: u64, data: &[u8]) -> Fragment<'_> {
+        Fragment { number, rest: Some(rest), length: data.len(), data }
+    }
+
+    fn given_up(number: u64) -> Fragment<'static> {
+        Fragment { number, rest: None, length: 0, data: &[] }
+    }
+
+    /// Takes whole messages of up to 1,000 bytes together.
+    fn small() -> (Reassembly, Instant) {
+        (Reassembly::new(&Limits::default().with_message_bytes(1_024)), Instant::now())
+    }
+
+    #[test]
+    fn interleaved_messages_are_put_together_in_the_order_of_their_ends() {
+        let (mut reassembly, now) = small();
+        let mut take = |fragment| reassembly.take(fragment, now).expect("a sound fragment");
+        assert_eq!(take(fragment(7, 5, b"abc")), None);
+        assert_eq!(take(fragment(0, 2, b"xy")), None);
+        assert_eq!(take(fragment(7, 1, b"defg")), None);
+        assert_eq!(take(fragment(0, 0, b"zz")), Some(b"xyzz".to_vec()));
+        // Its number is free again.
+        assert_eq!(take(fragment(0, 0, b"another")), Some(b"another".to_vec()));
+        assert_eq!(take(fragment(7, 0, b"h")), Some(b"abcdefgh".to_vec()));
+        assert!(reassembly.is_empty());
+    }
+
+    #[test]
+    fn a_fragment_that_comes_piece_by_piece_goes_where_its_message_is() {
+        let (mut reassembly, now) = small();
+        let begun = Fragment { number: 1, rest: Some(3), length: 5, data: b"ab" };
+        assert_eq!(reassembly.take(begun, now).expect("a beginning"), None);
+        assert!(reassembly.is_partial());
+        assert_eq!(reassembly.put(b"c", now), (&[][..], None));
+        assert_eq!(reassembly.put(b"deNEXT", now), (&b"NEXT"[..], None));
+        assert!(!reassembly.is_partial());
+        let begun = Fragment { number: 1, rest: Some(0), length: 3, data: b"" };
+        assert_eq!(reassembly.take(begun, now).expect("a beginning"), None);
+        assert_eq!(reassembly.put(b"fghNEXT", now), (&b"NEXT"[..], Some(b"abcdefgh".to_vec())));
+    }
+
+    #[test]
+    fn what_does_not_fit_ends_the_connection() {
+        let (full, now) = {
+            let (mut reassembly, now) = small();
+            assert_eq!(reassembly.take(fragment(1, 5, b"abc"), now).expect("a sound fragment"), None);
+            (reassembly, now)
+        };
+        drop(full);
+        let data = Fragment { number: 1, rest: None, length: 1, data: b"x" };
+        for (bad, reason) in [
+            (fragment(1, 5, b"abc"), Reason::Protocol),
+            (fragment(1, 0, b"abc"), Reason::Protocol),
+            (fragment(1, 6, b""), Reason::Protocol),
+            (fragment(1, 5, b""), Reason::Protocol),
+            (fragment(1, 0, b""), Reason::Protocol),
+            (fragment(1, 0, b"abcdef"), Reason::Protocol),
+            (fragment(1, u64::MAX, b"abcde"), Reason::Protocol),
+            (fragment(2, 5, b""), Reason::Protocol),
+            (data, Reason::Protocol),
+            (given_up(2), Reason::Protocol),
+            (fragment(2, 1_017, b""), Reason::Protocol),
+            (fragment(2, 1_016, b"x"), Reason::Frame),
+            (fragment(2, u64::MAX, b"x"), Reason::Frame),
+        ] {
+            let (mut reassembly, _) = small();
+            reassembly.take(fragment(1, 5, b"abc"), now).expect("a sound fragment");
+            let violation = reassembly.take(bad, now).expect_err("it does not fit");
+            assert_eq!(violation.reason, reason, "{bad:?}: {}", violation.message);
+        }
+    }
+
+    #[test]
+    fn all_together_are_no_longer_than_one_may_be() {
+        let (mut reassembly, now) = small();
+        reassembly.take(fragment(1, 1_023, b"a"), now).expect("exactly the limit");
+        assert_eq!(reassembly.take(fragment(2, 0, b"b"), now).expect_err("too much").reason, Reason::Frame);
+        let (mut reassembly, now) = small();
+        assert_eq!(
+            reassembly.take(fragment(1, 1_024, b"a"), now).expect_err("too much").reason,
+            Reason::Frame
+        );
+        let (mut reassembly, now) = small();
+        reassembly.take(fragment(1, 1_000, b"a"), now).expect("a sound fragment");
+        reassembly.take(given_up(1), now).expect("it is under way");
+        reassembly.take(fragment(2, 1_023, b"a"), now).expect("there is room again");
+    }
+
+    #[test]
+    fn one_more_than_may_be_under_way_ends_the_connection() {
+        let (mut reassembly, now) = small();
+        for number in 0..MAX_UNDER_WAY as u64 {
+            reassembly.take(fragment(number << 40, 1, b"a"), now).expect("a sound fragment");
+        }
+        assert_eq!(reassembly.take(fragment(5, 0, b"a"), now).expect_err("too many").reason, Reason::Frame);
+        reassembly.take(given_up(3 << 40), now).expect("it is under way");
+        assert!(reassembly.take(fragment(5, 0, b"a"), now).expect("there is room again").is_some());
+    }
+
+    #[test]
+    fn a_declared_size_costs_nothing() {
+        let mut reassembly = Reassembly::new(&Limits::default().with_message_bytes(usize::MAX));
+        let now = Instant::now();
+        let size = 1 << 31;
+        reassembly.take(fragment(1, size - 1, b"a"), now).expect("a sound fragment");
+        let mut come = 1;
+        let mut grown = 0;
+        let mut capacity = 0;
+        // Byte by byte, then in larger pieces.
+        for length in std::iter::repeat_n(1, 2_000).chain(std::iter::repeat_n(65_536, 40)) {
+            come += length;
+            let data = vec![7; length as usize];
+            reassembly.take(fragment(1, size - come, &data), now).expect("a sound fragment");
+            let now_has = reassembly.unfinished[0].bytes.capacity() as u64;
+            grown += u32::from(now_has != capacity);
+            capacity = now_has;
+            // A piece of the pool may be larger: it was there before, and not for a few bytes.
+            let pooled = come >= 65_536 && capacity <= 32 << 20;
+            assert!(capacity <= 2 * come || pooled, "{capacity} bytes for {come} that came");
+        }
+        assert!(grown <= 24, "it was moved {grown} times");
+    }
+
+    #[test]
+    fn the_one_that_waits_longest_is_not_hidden_by_others() {
+        let (mut reassembly, now) = small();
+        let second = Duration::from_secs(1);
+        assert_eq!(reassembly.oldest(), None);
+        reassembly.take(fragment(1, 9, b"a"), now).expect("a sound fragment");
+        reassembly.take(fragment(2, 9, b"a"), now + second).expect("a sound fragment");
+        reassembly.take(fragment(2, 8, b"a"), now + 2 * second).expect("a sound fragment");
+        assert_eq!(reassembly.oldest(), Some(now));
+        reassembly.take(fragment(1, 8, b"a"), now + 3 * second).expect("a sound fragment");
+        assert_eq!(reassembly.oldest(), Some(now + 2 * second));
+        reassembly.not_reading(now + 9 * second);
+        assert_eq!(reassembly.oldest(), Some(now + 9 * second));
+        reassembly.take(given_up(1), now).expect("it is under way");
+        reassembly.take(given_up(2), now).expect("it is under way");
+        assert_eq!(reassembly.oldest(), None);
+    }
+}

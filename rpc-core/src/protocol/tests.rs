@@ -5,6 +5,7 @@ mod back;
 mod ends;
 mod flow;
 mod hostile;
+mod large;
 mod pair;
 mod seeds;
 mod time;

@@ -270,3 +270,168 @@ impl Transfers {
         *self = Transfers::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::super::outbox::MAX_SLICES;
+    use super::*;
+    use crate::limits::Limits;
+    use crate::message::decode_fragment;
+
+    fn sizes() -> Sizes {
+        Sizes::of(&Hello::new(&Limits::default()))
+    }
+
+    fn transfer(owner: u64, size: usize) -> Transfer {
+        let payload = Payload::from(Bytes::from(vec![owner as u8; size - 1]));
+        Transfer::new(Owner::Call(owner), |out| out.push(0xee), &payload, &[])
+    }
+
+    /// The number, the rest and the data of a fragment.
+    type Cut = (u64, u64, Vec<u8>);
+
+    /// Takes a turn: its fragments, and whose messages have gone.
+    fn turn(transfers: &mut Transfers, sizes: &Sizes) -> (Vec<Cut>, Vec<Owner>) {
+        let mut outbox = Outbox::default();
+        let mut gone = Vec::new();
+        let mut bytes = 0;
+        transfers.take_turns(sizes, &mut outbox, |turn| {
+            bytes += turn.bytes;
+            gone.extend(turn.gone);
+        });
+        assert_eq!((outbox.len(), outbox.small_len()), (bytes, 0));
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = outbox.slices(&mut slices);
+        let written: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        let mut rest = &written[..];
+        let mut fragments = Vec::new();
+        while let Some((length, frames)) = rest.split_first_chunk() {
+            let length = u32::from_be_bytes(*length) as usize;
+            let fragment =
+                decode_fragment(&frames[..length], length).expect("a fragment").expect("a sound one");
+            fragments.push((fragment.number, fragment.rest.expect("not given up"), fragment.data.to_vec()));
+            rest = &frames[length..];
+        }
+        (fragments, gone)
+    }
+
+    #[test]
+    fn messages_take_turns_and_their_pieces_are_the_message() {
+        let mut transfers = Transfers::default();
+        let lengths = [300_000, 400_000, 262_144];
+        (0..).zip(lengths).for_each(|(owner, length)| transfers.push(transfer(owner, length)));
+        assert_eq!(transfers.bytes(), lengths.iter().sum());
+        let mut messages = [const { Vec::new() }; 3];
+        let mut order = Vec::new();
+        let mut all_gone = Vec::new();
+        while !transfers.is_empty() {
+            let (fragments, gone) = turn(&mut transfers, &sizes());
+            assert!(fragments.len() == 1 || fragments[0].2.len() < FRAGMENT_BYTES);
+            for (number, rest, data) in fragments {
+                order.push(number);
+                let message = &mut messages[number as usize];
+                message.extend_from_slice(&data);
+                assert_eq!(message.len() + rest as usize, lengths[number as usize]);
+            }
+            all_gone.extend(gone);
+        }
+        assert_eq!(order[..6], [0, 1, 2, 0, 1, 2]);
+        // What is shorter has gone earlier.
+        assert_eq!(all_gone, [2, 0, 1].map(Owner::Call));
+        for (owner, message) in messages.iter().enumerate() {
+            assert_eq!(message[0], 0xee);
+            assert!(message[1..].iter().all(|byte| usize::from(*byte) == owner));
+        }
+        assert_eq!((transfers.bytes(), transfers.under_way_bytes), (0, 0));
+    }
+
+    #[test]
+    fn no_more_are_under_way_than_the_other_side_takes() {
+        let mut transfers = Transfers::default();
+        (0..20).for_each(|owner| transfers.push(transfer(owner, 300_000)));
+        turn(&mut transfers, &sizes());
+        assert_eq!((transfers.under_way.len(), transfers.waiting.len()), (MAX_UNDER_WAY, 4));
+
+        // Together no longer than the largest, in the order in which they came.
+        let hello = Hello::new(&Limits::default().with_message_bytes(1_000_000));
+        let mut transfers = Transfers::default();
+        [600_000, 500_000, 300_000, 400_000].into_iter().zip(0..).for_each(|(length, owner)| {
+            transfers.push(transfer(owner, length));
+        });
+        let mut gone = Vec::new();
+        while !transfers.is_empty() {
+            gone.extend(turn(&mut transfers, &Sizes::of(&hello)).1);
+            assert!(transfers.under_way_bytes <= 1_000_000);
+        }
+        // The second waits for the first, the fourth for the second.
+        assert_eq!(gone, [0, 2, 1, 3].map(Owner::Call));
+    }
+
+    #[test]
+    fn numbers_come_again() {
+        let mut transfers = Transfers::default();
+        (0..3).for_each(|owner| transfers.push(transfer(owner, 300_000)));
+        turn(&mut transfers, &sizes());
+        turn(&mut transfers, &sizes());
+        let mut told = Vec::new();
+        assert!(transfers.give_up(|owner| owner == Owner::Call(1), |number| told.push(number)));
+        assert_eq!(told, [1]);
+        transfers.push(transfer(3, 300_000));
+        let mut numbers = Vec::new();
+        while !transfers.is_empty() {
+            numbers.extend(turn(&mut transfers, &sizes()).0.into_iter().map(|fragment| fragment.0));
+        }
+        assert!(numbers.iter().all(|number| *number < 3), "{numbers:?}");
+        assert_eq!(numbers.iter().filter(|number| **number == 1).count(), 5);
+    }
+
+    #[test]
+    fn what_has_not_begun_is_given_up_without_a_word() {
+        let mut transfers = Transfers::default();
+        (0..20).for_each(|owner| transfers.push(transfer(owner, 300_000)));
+        turn(&mut transfers, &sizes());
+        // One that has begun, one that may and has not, one that waits.
+        for (owner, known) in [(0, 1), (5, 0), (19, 0)] {
+            let mut told = Vec::new();
+            assert!(transfers.give_up(|other| other == Owner::Call(owner), |number| told.push(number)));
+            assert_eq!(told.len(), known, "of {owner}");
+            assert!(!transfers.give_up(|other| other == Owner::Call(owner), |_| panic!("it is not there")));
+        }
+        transfers.give_up(|_| true, |_| {});
+        assert!(transfers.is_empty());
+        assert_eq!((transfers.bytes(), transfers.under_way_bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_follows_goes_when_the_first_has_gone_or_was_given_up() {
+        for give_up in [false, true] {
+            let mut transfers = Transfers::default();
+            transfers.push(transfer(1, 300_000));
+            transfers.push_behind(Owner::Call(1), transfer(2, 100));
+            turn(&mut transfers, &sizes());
+            let mut gone = Vec::new();
+            if give_up {
+                assert!(transfers.give_up(|owner| owner == Owner::Call(1), |_| {}));
+            }
+            while !transfers.is_empty() {
+                gone.extend(turn(&mut transfers, &sizes()).1);
+            }
+            assert_eq!(
+                gone,
+                [1, 2][usize::from(give_up)..].iter().copied().map(Owner::Call).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn small_frames_go_many_at_a_time() {
+        let hello = Hello::new(&Limits::default().with_frame_bytes(1_024));
+        let mut transfers = Transfers::default();
+        transfers.push(transfer(7, 100_000));
+        let (fragments, _) = turn(&mut transfers, &Sizes::of(&hello));
+        assert!((60..=70).contains(&fragments.len()), "{}", fragments.len());
+        assert!(fragments.iter().all(|(_, _, data)| data.len() <= 1_024 - FRAGMENT_HEAD_BYTES));
+    }
+}

@@ -29,6 +29,10 @@ impl<W, H> Connection<W, H> {
         reply: impl FnOnce(&[u8]) -> Payload,
         effects: &mut Effects<W, H>,
     ) -> Result<Handled<'f>, Violation> {
+        if frame.len() > self.longest {
+            let text = format_args!("a message of {} bytes, expected at most {}", frame.len(), self.longest);
+            return Err(Violation::new(Reason::Frame, text));
+        }
         let message = message::decode(frame, self.limits.metadata_bytes())
             .map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
         match message {

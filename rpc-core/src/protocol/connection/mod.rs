@@ -41,6 +41,8 @@ pub(crate) struct Connection<W, H> {
     owed: usize,
     /// What the other side takes.
     peer: PeerLimits,
+    /// The longest message that it may send; without fragments its frames alone are what counts.
+    longest: usize,
     /// We take no more calls, since then; the other side has that long to learn of it.
     draining: Option<Instant>,
     notice: Option<Instant>,
@@ -201,6 +203,7 @@ impl<W, H> Connection<W, H> {
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Connection {
             peer: PeerLimits::from(&Hello::new(&limits)),
+            longest: limits.message_bytes(),
             streams: Streams::new(&limits),
             limits,
             phase: Phase::Connecting { failure: None },
@@ -233,6 +236,9 @@ impl<W, H> Connection<W, H> {
     /// The hellos have been exchanged.
     pub(crate) fn open(&mut self, hello: &Hello, now: Instant, effects: &mut Effects<W, H>) {
         self.peer = PeerLimits::from(hello);
+        if !hello.has_fragments {
+            self.longest = self.longest.max(self.limits.frame_bytes());
+        }
         self.alive.heard = now;
         self.phase = Phase::Open;
         if self.draining.is_some() {

@@ -12,6 +12,7 @@ use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason, decode_fragment};
+use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
 /// A client, a server, and the time it is for both.
@@ -68,7 +69,13 @@ impl Pair {
 
     /// Exchanges the hellos.
     pub(super) fn open(&mut self) {
-        let (of_client, of_server) = (self.client.hello(), self.server.hello());
+        self.open_with(|_| {});
+    }
+
+    /// Exchanges the hellos, of which the server's is not what its limits would say.
+    pub(super) fn open_with(&mut self, change: impl FnOnce(&mut Hello)) {
+        let (of_client, mut of_server) = (self.client.hello(), self.server.hello());
+        change(&mut of_server);
         self.client.open(&of_server, self.now);
         self.server.open(&of_client, self.now);
     }
@@ -196,8 +203,12 @@ impl Side {
 
     /// Ends a running call with a value of one byte.
     pub(super) fn reply(&mut self, key: CallKey, value: u8) {
+        self.reply_with(key, Ok(Payload::from_slice(&[value])));
+    }
+
+    pub(super) fn reply_with(&mut self, key: CallKey, reply: Result<Payload, Failure>) {
         let mut effects = Effects::default();
-        self.connection.ended(key, Some((&Ok(Payload::from_slice(&[value])), None)), &mut effects);
+        self.connection.ended(key, Some((&reply, None)), &mut effects);
         self.take(effects);
     }
 

@@ -2,16 +2,28 @@
 //! printed; `RPC_SEED=... cargo test -p rpc-core random_` runs it alone, `RPC_SEEDS=...` so many of them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::super::{CallFailure, CallId, CallKey, Entry, Next, Outcome};
 use super::pair::{Pair, Plain};
 use crate::limits::Limits;
+use crate::marshal::Payload;
 use crate::{Code, Executed};
 
 const SEEDS: u64 = 1_000;
 const STEPS: u32 = 60;
 const CALLS: usize = 3;
+
+/// How large some arguments and replies are.
+const LARGE: usize = 100_000;
+static LARGE_PAYLOAD: LazyLock<Payload> = LazyLock::new(|| {
+    // Not one byte again and again: a fragment in the place of another is to be seen.
+    let bytes: Vec<u8> = (0..LARGE as u32).map(|index| (index % 251) as u8).collect();
+    Payload::from(Bytes::from(bytes))
+});
 
 #[test]
 fn random_histories_keep_every_promise() {
@@ -46,7 +58,11 @@ struct History {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let limits = || Limits::default().with_calls(CALLS).with_send_queue_bytes(200);
+        // Frames so small that a large message takes two or three turns, and so few large ones that some wait.
+        let limits = || {
+            let limits = Limits::default().with_calls(CALLS).with_send_queue_bytes(200);
+            limits.with_frame_bytes(1_024).with_message_bytes(2 * LARGE + 100)
+        };
         History {
             pair: Pair::with_limits(limits(), limits()),
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
@@ -76,8 +92,8 @@ impl History {
         match self.random.below(10) {
             0 | 1 => self.enter(),
             2 => self.drop_one(),
-            3 => self.to_server.extend(self.pair.client.output()),
-            4 => self.to_client.extend(self.pair.server.output()),
+            3 => self.to_server.extend(self.pair.client.turn()),
+            4 => self.to_client.extend(self.pair.server.turn()),
             5 => self.carry_to_server(),
             6 => self.carry_to_client(),
             7 | 8 => self.end_one(),
@@ -92,7 +108,15 @@ impl History {
         let deadline = self.random.one_in(3).then(|| self.pair.now + Duration::from_millis(500));
         let waiter = self.next;
         self.next += 1;
-        match self.pair.client.enter(waiter, self.pair.now, |call| Plain { deadline, ..call }) {
+        let large = self.random.one_in(3);
+        let options = |call| {
+            if large {
+                Plain { deadline, payload: &LARGE_PAYLOAD, ..call }
+            } else {
+                Plain { deadline, ..call }
+            }
+        };
+        match self.pair.client.enter(waiter, self.pair.now, options) {
             Entry::Entered(id) | Entry::Waiting(id) => drop(self.open.insert(waiter, id)),
             other => panic!("a call was not taken: {other:?}"),
         }
@@ -122,7 +146,11 @@ impl History {
             self.running.remove(&key);
             match self.pair.server.stopped.contains(&key) {
                 true => self.pair.server.stop(key),
-                false => self.pair.server.reply(key, checksum(key)),
+                false => {
+                    let size = if self.random.one_in(3) { LARGE } else { 1 };
+                    let value = Payload::from(Bytes::from(vec![checksum(key); size]));
+                    self.pair.server.reply_with(key, Ok(value));
+                }
             }
         }
     }
@@ -134,6 +162,8 @@ impl History {
             *self.started.entry(id).or_default() += 1;
             assert_eq!(self.started[&id], 1, "call {id} was started twice");
             self.running.insert(arrived.key);
+            let whole = arrived.params == [0x90] || arrived.params == LARGE_PAYLOAD.as_slice();
+            assert!(whole, "call {id} came with {} bytes of arguments", arrived.params.len());
         }
         self.seen = self.pair.server.arrived.len();
         assert_eq!(self.pair.server.connection.running(), self.running.len());
@@ -165,7 +195,10 @@ impl History {
     fn judge(&self, id: CallId, outcome: Outcome) {
         let started = self.started.contains_key(&id.number());
         match outcome.result {
-            Ok(value) => assert_eq!(value.as_slice(), [checksum(CallKey::Call(id.number()))]),
+            Ok(value) => {
+                let expected = checksum(CallKey::Call(id.number()));
+                assert!(value.iter().all(|byte| *byte == expected) && [1, LARGE].contains(&value.len()));
+            }
             Err(CallFailure::Rpc(error)) => {
                 let known = [Code::DeadlineExceeded, Code::ResourceExhausted, Code::Unavailable]
                     .contains(&error.code());
@@ -188,11 +221,16 @@ impl History {
             self.pair.client.receive(&bytes, self.pair.now).expect("an honest server");
             self.look();
             self.end_one();
-            if self.open.is_empty() && self.running.is_empty() {
+            let quiet =
+                [&self.pair.client, &self.pair.server].iter().all(|side| !side.connection.has_output());
+            if self.open.is_empty() && self.running.is_empty() && quiet {
                 break;
             }
         }
         assert!(self.open.is_empty(), "calls without an outcome: {:?}", self.open);
+        for side in [&self.pair.client, &self.pair.server] {
+            assert!(side.reassembly.is_empty() && side.connection.large_bytes() == 0);
+        }
         assert_eq!(self.pair.client.connection.calls(), 0);
         assert_eq!(self.pair.server.connection.running(), 0);
     }
