@@ -16,7 +16,8 @@ use crate::{Code, Error, Executed};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be what a call gives",
     label = "not a value that can be received",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to its definition; it must own what it holds"
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to its definition, or to that of its items \
+            if it is a stream; what is received owns what it holds"
 )]
 pub trait Returned: Sized {
     /// What [`Call::blocking`](crate::Call::blocking) gives in its place: the same value; for a stream an iterator.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub(crate) use crate::failure::{Ending, Failure, MethodError, Reply};
 use crate::marshal::{Arguments, Guard, Payload, Shape, StreamArgument};
@@ -145,11 +146,14 @@ impl Request {
         }
     }
 
-    /// The stream that stands at an argument's place.
+    /// The argument that is a stream, for the number that stands in its place.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`], not executed, if the call has no stream of this number, or stands twice.
-    pub fn streaming<T, E: MethodError>(&self, argument: StreamArgument) -> Result<Streaming<T, E>, Failure> {
+    /// [`Code::InvalidArgument`], not executed, if the call has no stream of this number, or if the number stands twice.
+    pub fn streaming<T: DeserializeOwned, E: MethodError>(
+        &self,
+        argument: StreamArgument,
+    ) -> Result<Streaming<T, E>, Failure> {
         let inlet = self.streams.as_ref().and_then(|streams| streams.argument(argument.0));
         match inlet {
             Some(inlet) => Ok(Streaming::new(inlet, self.guard)),
@@ -161,15 +165,16 @@ impl Request {
         }
     }
 
-    /// What a method that returns `Result<impl Stream, E>` streams.
+    /// The stream of a method that returns `Result<impl Stream, E>`, to be handed to [`stream`](Self::stream) or
+    /// [`try_stream`](Self::try_stream).
     ///
     /// # Errors
-    /// What the method returned as one.
+    /// What the method returned in place of a stream.
     pub fn opened<S, E: MethodError>(&self, result: Result<S, E>) -> Result<S, Failure> {
         result.map_err(|error| error.into_failure(self.method.shape))
     }
 
-    /// Replies with a stream, and sends its items until it ends or nobody wants them.
+    /// The reply of a method that returns `impl Stream`: sends the items until there are no more, or nobody wants them.
     ///
     /// # Errors
     /// [`Code::Internal`] if an item cannot be marshalled.
@@ -177,7 +182,7 @@ impl Request {
         self.pump(Plain::new(stream)).await
     }
 
-    /// The same with a stream whose first error ends it.
+    /// The reply of a method whose stream gives `Result`s: the same, and the first error ends it.
     ///
     /// # Errors
     /// What the stream gave as one; [`Code::Internal`] if an item cannot be marshalled.

@@ -118,17 +118,24 @@ impl<T, E: MethodError> fmt::Debug for Streaming<T, E> {
     }
 }
 
-/// Says to the compiler's users what `Serialize` and `Deserialize` could not: a stream is no value.
+/// Says to users what `Serialize` and `Deserialize` could not: a stream is no value.
+///
+/// Not a trait of the stream itself, because the compiler would then show the message of serde's trait instead, which
+/// advises to derive it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is a stream, which cannot travel inside another value or behind an alias",
-    label = "a stream has to be an argument of its own, or the reply",
-    note = "write `Streaming<T>` itself as the type of the argument, and `impl Stream<Item = T>` as the result"
+    message = "`{S}` is a stream, which can neither be part of a value nor hide behind an alias",
+    label = "a stream is an argument of its own, or the reply",
+    note = "write `Streaming<T>` itself as the type of an argument of the method, or `impl Stream<Item = T>` as its result"
 )]
-pub trait StandsAlone {}
+pub trait Holds<S> {}
+
+/// Any value.
+#[derive(Debug)]
+pub struct Values;
 
 impl<T, E: MethodError> Serialize for Streaming<T, E>
 where
-    Self: StandsAlone,
+    Values: Holds<Self>,
 {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(serde::ser::Error::custom("a stream is no value"))
@@ -137,7 +144,7 @@ where
 
 impl<'de, T, E: MethodError> Deserialize<'de> for Streaming<T, E>
 where
-    Self: StandsAlone,
+    Values: Holds<Self>,
 {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(serde::de::Error::custom("a stream is no value"))

@@ -1,7 +1,7 @@
 //! The client: a stub for each method.
 
 use super::generics::Parameters;
-use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics, moved};
+use super::{Names, allow_deprecated, at, attributes_of_impl, debug, docs, generics, located, moved};
 use crate::model::{Argument, Item, Method, Outcome, Passing, Service};
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -116,15 +116,18 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     // A tuple of one needs a comma; every other reads better without.
     let comma = (arguments.len() == 1).then(|| quote!(,));
     // What the compiler may find wrong with the result is shown at the result.
-    let (result, place) = match &method.outcome {
-        Outcome::Nothing => (quote!(()), at(&ident)),
-        Outcome::Value(ty) => (quote!(#ty), at(ty)),
-        Outcome::Result { written, value, error } => (quote!(#value, #error), at(written)),
-        Outcome::Stream { written, item: Item { value, error: ends }, error } => {
-            let (place, ends, error) = (at(written), ends.iter(), error.iter());
-            (quote_spanned!(place=> #krate::Streaming<#value #(, #ends)*> #(, #error)*), place)
+    let place = method.outcome.written().map_or_else(|| at(&ident), |written| at(&written));
+    let here = located(krate, place);
+    let result = match &method.outcome {
+        Outcome::Nothing => quote!(()),
+        Outcome::Value(ty) => quote!(#ty),
+        Outcome::Result { value, error, .. } => quote!(#value, #error),
+        Outcome::Stream { item: Item { value, error: ends }, error, .. } => {
+            let (ends, error) = (ends.iter(), error.iter());
+            quote_spanned!(place=> #here::Streaming<#value #(, #ends)*> #(, #error)*)
         }
     };
+    let result = quote_spanned!(place=> #here::Call<#result>);
     let call = match (&options.oneway, service.compact) {
         (None, false) => quote_spanned!(place=> call),
         (None, true) => quote_spanned!(place=> call_compact),
@@ -133,11 +136,14 @@ fn stub(service: &Service, method: &Method) -> TokenStream {
     };
     let idempotent = options.idempotent.as_ref().map(|_| quote!(.idempotent()));
     let streams = arguments.iter().filter_map(stream);
+    let call = quote_spanned! {place=>
+        self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent #(#streams)*
+    };
     quote_spanned! {ident.span()=>
         #documentation
         #attributes
-        #visibility fn #ident(&self #(, #parameters)*) -> #krate::Call<#result> {
-            self.channel.#call(#wire_name, (#(#values),* #comma)) #idempotent #(#streams)*
+        #visibility fn #ident(&self #(, #parameters)*) -> #result {
+            #call
         }
     }
 }
@@ -148,6 +154,7 @@ fn parameter(krate: &Path, argument: &Argument) -> TokenStream {
     let (attributes, ident) = (attributes.for_code(), moved(ident, at(ident)));
     let Passing::Streamed(Item { value, error }) = passing else { return quote!(#attributes #ident: #ty) };
     let place = at(ty);
+    let krate = located(krate, place);
     let item = match error {
         None => quote!(#value),
         Some(error) => quote_spanned!(place=> ::core::result::Result<#value, #error>),

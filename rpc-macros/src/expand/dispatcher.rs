@@ -92,12 +92,7 @@ fn body(service: &Service) -> TokenStream {
 /// ```
 fn arm(service: &Service, method: &Method) -> TokenStream {
     let (cfgs, name, ident) = (method.attributes.cfgs(), method.name(), &method.ident);
-    let place = match &method.outcome {
-        Outcome::Nothing => at(ident),
-        Outcome::Value(written) | Outcome::Result { written, .. } | Outcome::Stream { written, .. } => {
-            at(written)
-        }
-    };
+    let place = method.outcome.written().map_or_else(|| at(ident), |written| at(&written));
     let service_trait = moved(&service.ident, place);
     let (_, types, _) = service.generics.split_for_impl();
     let types = types.as_turbofish();
@@ -107,17 +102,17 @@ fn arm(service: &Service, method: &Method) -> TokenStream {
         #service_trait #types::#ident(&*self.handler #(, #arguments)*).await
     };
     let reply = match &method.outcome {
-        Outcome::Nothing | Outcome::Value(_) => quote_spanned!(place=> reply(#call)),
-        Outcome::Result { .. } => quote_spanned!(place=> result(#call)),
+        Outcome::Nothing | Outcome::Value(_) => quote_spanned!(place=> request.reply(#call)),
+        Outcome::Result { .. } => quote_spanned!(place=> request.result(#call)),
         Outcome::Stream { item, error, .. } => {
             let stream = if error.is_some() { quote_spanned!(place=> request.opened(#call)?) } else { call };
             match item.error {
-                None => quote_spanned!(place=> stream(#stream).await),
-                Some(_) => quote_spanned!(place=> try_stream(#stream).await),
+                None => quote_spanned!(place=> request.stream(#stream).await),
+                Some(_) => quote_spanned!(place=> request.try_stream(#stream).await),
             }
         }
     };
-    quote_spanned!(Span::mixed_site()=> #cfgs #name => request.#reply,)
+    quote_spanned!(Span::mixed_site()=> #cfgs #name => #reply,)
 }
 
 /// The expression that decodes an argument, shown at its type where that cannot be decoded.

@@ -11,8 +11,9 @@ mod server;
 mod service_trait;
 
 use crate::model::Service;
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Path;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
@@ -86,6 +87,15 @@ fn moved(ident: &Ident, place: Span) -> Ident {
     let mut ident = ident.clone();
     ident.set_span(place);
     ident
+}
+
+/// The same path with its names resolved as before, at another place.
+fn located(path: &Path, place: Span) -> TokenStream {
+    let there = |mut token: TokenTree| {
+        token.set_span(token.span().located_at(place));
+        token
+    };
+    path.to_token_stream().into_iter().map(there).collect()
 }
 
 /// `impl Debug`, with the fields in `shown`.

@@ -130,6 +130,18 @@ pub(crate) struct Item {
     pub(crate) error: Option<Box<Type>>,
 }
 
+impl Outcome {
+    /// The type as it stands in the trait, if there is one that matters.
+    pub(crate) fn written(&self) -> Option<&Type> {
+        match self {
+            Outcome::Nothing => None,
+            Outcome::Value(written) | Outcome::Result { written, .. } | Outcome::Stream { written, .. } => {
+                Some(written)
+            }
+        }
+    }
+}
+
 impl Argument {
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.passing, Passing::Streamed(_))

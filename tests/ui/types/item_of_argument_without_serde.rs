@@ -1,0 +1,10 @@
+use rpc::{Streaming, service};
+
+struct Plain;
+
+#[service]
+trait Types {
+    async fn method(&self, items: Streaming<Plain>);
+}
+
+fn main() {}
