@@ -2,6 +2,7 @@
 //! sends. Cases by number are those of the table in `docs/limits.md`.
 
 mod back;
+mod both_ways;
 mod ends;
 mod flow;
 mod hostile;

@@ -27,12 +27,17 @@ static LARGE_PAYLOAD: LazyLock<Payload> = LazyLock::new(|| {
 
 #[test]
 fn random_histories_keep_every_promise() {
+    for_each_seed(|seed| History::new(seed).run());
+}
+
+/// Runs a history for each seed, or for the one that was asked for.
+pub(super) fn for_each_seed(history: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
     if let Some(seed) = number("RPC_SEED") {
-        return History::new(seed).run();
+        return history(seed);
     }
     for seed in 0..number("RPC_SEEDS").unwrap_or(SEEDS) {
-        let run = std::panic::catch_unwind(|| History::new(seed).run());
+        let run = std::panic::catch_unwind(|| history(seed));
         if let Err(panic) = run {
             eprintln!("the seed is {seed}: RPC_SEED={seed} cargo test -p rpc-core random_");
             std::panic::resume_unwind(panic);
@@ -251,7 +256,7 @@ fn checksum(key: CallKey) -> u8 {
 }
 
 /// Marsaglia's xorshift64 (Journal of Statistical Software 8, 14): good enough to be unfair.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -261,16 +266,16 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         (self.next() >> 11) % bound
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
     /// One of some things whose order is nobody's: sorted first, so that a seed is one history.
-    fn pick<T: Ord>(&mut self, things: impl Iterator<Item = T>) -> Option<T> {
+    pub(super) fn pick<T: Ord>(&mut self, things: impl Iterator<Item = T>) -> Option<T> {
         let mut things: Vec<T> = things.collect();
         things.sort_unstable();
         (!things.is_empty()).then(|| things.swap_remove(self.below(things.len() as u64) as usize))
