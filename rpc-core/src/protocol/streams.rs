@@ -581,6 +581,12 @@ impl<W> Streams<W> {
         }
     }
 
+    /// How many calls made here and there are open, and how much their streams have grown.
+    #[cfg(test)]
+    pub(super) fn rest(&self) -> (usize, usize, usize) {
+        (self.here.len(), self.there.len(), self.grown)
+    }
+
     fn calls(&mut self, caller: Caller) -> &mut HashMap<u64, CallStreams<W>> {
         match caller {
             Caller::Here => &mut self.here,

@@ -6,4 +6,7 @@ mod flow;
 mod hostile;
 mod pair;
 mod seeds;
+mod stream_ends;
+mod stream_hostile;
+mod streams;
 mod time;
