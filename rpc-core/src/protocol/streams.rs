@@ -289,9 +289,10 @@ impl<W> Streams<W> {
         streams.leave_arguments(woken);
     }
 
-    /// The calls made here that the other side says it has not taken.
+    /// The calls made here that the other side says it has not taken; those that it has answered it has.
     pub(crate) fn untaken(&self, last_id: u64) -> Vec<u64> {
-        self.here.keys().copied().filter(|call| *call > last_id).collect()
+        let untaken = |(call, streams): &(&u64, &CallStreams<W>)| **call > last_id && !streams.has_replied();
+        self.here.iter().filter(untaken).map(|(call, _)| *call).collect()
     }
 
     /// Nothing comes any more: what flows in ends with this. What flows out goes on as far as its credit goes, or is

@@ -117,6 +117,11 @@ impl<W, H> Connection<W, H> {
         reply: impl FnOnce(&[u8]) -> Payload,
         effects: &mut Effects<W, H>,
     ) -> Result<(), Violation> {
+        // Where the first reply was a stream, a second would be mistaken for the last word on it.
+        if self.streams.get(Caller::Here, response.id).is_some_and(|streams| streams.has_replied()) {
+            self.ignored += 1;
+            return Ok(());
+        }
         // A reply that is a stream is not the last word on its call.
         let is_final = match response.verdict {
             Verdict::Value(value) if service::is_stream_reply(value) => {

@@ -211,6 +211,87 @@ fn blocked_is_not_answered_more_than_windows_grow() {
 }
 
 #[test]
+fn case_29_a_second_reply_does_not_end_a_stream_nor_free_its_place_twice() {
+    let second: [fn(u64) -> Vec<u8>; 4] = [
+        stream_reply,
+        |id| response(id, &[0xc0], &[7]),
+        |id| response(id, &[0x94, 13, 2, 0xa1, b'x', 0xc0], &[0xc0]),
+        |id| response(id, &[0x92, 0, 7], &[0xc0]),
+    ];
+    for make in second {
+        // While the stream flows, once it has ended and not been taken, and when nothing is left of it.
+        let (mut pair, id) = calling();
+        let consumer = reply_of(id)[0];
+        pair.client.frame(&make(id.number()), pair.now).expect("an oddity at most");
+        pair.client.frame(&items(id.number(), 0, &[1]), pair.now).expect("the stream goes on");
+        pair.client.frame(&end(id.number(), 0), pair.now).expect("up to its end");
+        pair.client.frame(&make(id.number()), pair.now).expect("an oddity at most");
+        let (came, ending) = pair.client.drain(consumer);
+        assert!(came == [1] && matches!(ending, Some(Ok(()))), "{came:?}, {ending:?}");
+        pair.client.frame(&make(id.number()), pair.now).expect("an oddity at most");
+        assert_eq!(pair.client.connection.ignored(), 3);
+        assert!(pair.client.is_at_rest());
+
+        // And while it is cancelled.
+        let (mut pair, id) = calling();
+        pair.client.leave_stream(reply_of(id)[0]);
+        pair.client.frame(&make(id.number()), pair.now).expect("an oddity at most");
+        pair.client.frame(&end(id.number(), 0), pair.now).expect("its final message");
+        assert!(pair.client.is_at_rest());
+    }
+}
+
+#[test]
+fn a_goaway_that_disowns_what_was_answered_frees_no_place_twice() {
+    for reason in [Reason::Drain, Reason::Protocol] {
+        for ended in [false, true] {
+            let (mut pair, id) = calling();
+            let consumer = reply_of(id)[0];
+            pair.client.frame(&items(id.number(), 0, &[1]), pair.now).expect("an item");
+            if ended {
+                pair.client.frame(&end(id.number(), 0), pair.now).expect("its end");
+            }
+            for _ in 0..2 {
+                pair.client.frame(&goaway(0, reason), pair.now).expect("a sound envelope");
+            }
+            if !ended && reason == Reason::Drain {
+                pair.client
+                    .frame(&end(id.number(), 0), pair.now)
+                    .expect("it was answered, so it is finished");
+            }
+            let (came, ending) = pair.client.drain(consumer);
+            assert_eq!(came, [1]);
+            assert_eq!(matches!(ending, Some(Ok(()))), ended || reason == Reason::Drain, "{ending:?}");
+            assert!(pair.client.is_at_rest());
+        }
+    }
+}
+
+#[test]
+fn a_goaway_with_a_reason_and_messages_behind_it_are_no_panic() {
+    let messages: [fn(u64) -> Vec<u8>; 7] = [
+        |id| items(id, 0, &[1]),
+        |id| end(id, 0),
+        |id| credit(id, 1, 1),
+        |id| stop(id, 1),
+        |id| blocked(id, 0),
+        stream_reply,
+        |id| response(id, &[0x94, 13, 2, 0xa1, b'x', 0xc0], &[0xc0]),
+    ];
+    for first in messages {
+        for second in messages {
+            let (mut pair, id) = calling();
+            pair.client.frame(&goaway(u64::MAX, Reason::Calm), pair.now).expect("a sound envelope");
+            let _ = pair.client.frame(&first(id.number()), pair.now);
+            let _ = pair.client.frame(&second(id.number()), pair.now);
+            pair.client.lose();
+            assert!(matches!(pair.client.drain(reply_of(id)[0]).1, Some(Err(_))));
+            assert!(pair.client.is_at_rest());
+        }
+    }
+}
+
+#[test]
 fn a_stream_in_reply_to_a_call_without_streams_is_a_value_that_nobody_understands() {
     let mut pair = Pair::with_limits(limits(), limits());
     let id = pair.call(1);
