@@ -13,9 +13,10 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::Violation;
+use super::chunks::{Chunk, Chunks};
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::message::{REPLY_STREAM, Reason, StreamName};
+use crate::message::{Items, REPLY_STREAM, Reason, StreamName};
 use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed};
 
@@ -63,13 +64,6 @@ impl StreamKey {
     }
 }
 
-/// Items that came in one message, still marshalled.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) count: u32,
-    pub(crate) bytes: Payload,
-}
-
 /// All calls with streams; `W` is who waits for something to happen to one.
 #[derive(Debug)]
 pub(crate) struct Streams<W> {
@@ -114,7 +108,7 @@ enum Flow<W> {
 /// A stream that comes to this side.
 #[derive(Debug)]
 struct Inflow<W> {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     /// How many bytes may still come; below zero after a message that went beyond.
     allowed: i64,
     window: usize,
@@ -329,8 +323,8 @@ impl<W> Streams<W> {
     pub(crate) fn receive(
         &mut self,
         key: StreamKey,
-        bytes: usize,
-        chunk: impl FnOnce() -> Chunk,
+        items: &Items<'_>,
+        keep: impl FnOnce(&[u8]) -> Payload,
     ) -> Result<Received<W>, Violation> {
         match self.flow(key) {
             Some(Flow::In(inflow)) if inflow.ending.is_none() => {
@@ -338,18 +332,15 @@ impl<W> Streams<W> {
                     let message = format_args!("items for stream {} beyond its credit", Shown(key.name));
                     return Err(Violation::new(Reason::Calm, message));
                 }
-                inflow.allowed -= bytes as i64;
+                inflow.allowed -= items.bytes.len() as i64;
                 inflow.blocked = false;
-                inflow.chunks.push_back(chunk());
+                inflow.chunks.push(items, keep);
                 Ok(Received::Taken(inflow.waiter.take()))
             }
             Some(Flow::In(inflow)) if !inflow.ended_there => Ok(Received::Ignored),
             Some(Flow::Over) => Ok(Received::Ignored),
-            None if key.caller == Caller::There => Ok(Received::Ignored),
-            _ => {
-                let message = format_args!("items for stream {}, which is not open", Shown(key.name));
-                Err(Violation::new(Reason::Protocol, message))
-            }
+            Some(_) => Err(not_open("items", key)),
+            None => self.late("items", key),
         }
     }
 
@@ -367,11 +358,8 @@ impl<W> Streams<W> {
                 Received::Taken(inflow.waiter.take())
             }
             Some(Flow::Over) => Received::Ignored,
-            None if key.caller == Caller::There => Received::Ignored,
-            _ => {
-                let message = format_args!("an end for stream {}, which is not open", Shown(key.name));
-                return Err(Violation::new(Reason::Protocol, message));
-            }
+            Some(_) => return Err(not_open("an end", key)),
+            None => self.late("an end", key)?,
         };
         if key.caller == Caller::Here {
             self.finished(key.name.call, woken);
@@ -410,7 +398,7 @@ impl<W> Streams<W> {
             return (Taken::End(Err(Failure::Rpc(error.with_executed(Executed::Maybe)))), None);
         };
         inflow.consumed += consumed;
-        let taken = match inflow.chunks.pop_front() {
+        let taken = match inflow.chunks.pop() {
             Some(chunk) => Taken::Items(chunk),
             None => match inflow.ending.take() {
                 Some(ending) => {
@@ -451,8 +439,8 @@ impl<W> Streams<W> {
         if inflow.ending.is_some() {
             return None;
         }
-        // All that was allowed has come and was taken, and still there is more: the window is too small.
-        let starved = inflow.blocked && inflow.chunks.is_empty();
+        // All that has come is consumed, somebody waits, and there is more: the window is too small.
+        let starved = inflow.blocked && inflow.waiter.is_some();
         let mut growth = 0;
         if starved {
             growth = inflow.window.min(max_window - inflow.window).min(room);
@@ -562,12 +550,18 @@ impl<W> Streams<W> {
                 Ok(Received::Taken(outflow.waiter))
             }
             (Some(Flow::Over), _) => Ok(Received::Ignored),
-            (None, _) if key.caller == Caller::There => Ok(Received::Ignored),
-            _ => {
-                let message = format_args!("credit for stream {shown}, which is not open");
-                Err(Violation::new(Reason::Protocol, message))
-            }
+            (Some(_), _) => Err(not_open("credit", key)),
+            (None, _) => self.late("credit", key),
         }
+    }
+
+    /// A message about a stream that is not there. A call of the other side may have ended here with messages on
+    /// their way; one that is open has the streams that it has.
+    fn late(&self, what: &str, key: StreamKey) -> Result<Received<W>, Violation> {
+        if key.caller == Caller::There && !self.has(Caller::There, key.name.call) {
+            return Ok(Received::Ignored);
+        }
+        Err(not_open(what, key))
     }
 
     /// There is room again for so many bytes: those who have waited longest for it are to be woken.
@@ -649,7 +643,7 @@ impl<W> CallStreams<W> {
 impl<W> Inflow<W> {
     fn new(window: usize) -> Self {
         Inflow {
-            chunks: VecDeque::new(),
+            chunks: Chunks::new(window),
             allowed: window as i64,
             window,
             consumed: 0,
@@ -674,6 +668,10 @@ pub(crate) enum Received<W> {
     Taken(Option<W>),
     /// It was late.
     Ignored,
+}
+
+fn not_open(what: &str, key: StreamKey) -> Violation {
+    Violation::new(Reason::Protocol, format_args!("{what} for stream {}, which is not open", Shown(key.name)))
 }
 
 struct Shown(StreamName);

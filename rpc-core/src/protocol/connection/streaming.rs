@@ -1,6 +1,6 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
-use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
+use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::{Connection, Effects, Violation};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::Payload;
@@ -217,17 +217,25 @@ impl<W, H> Connection<W, H> {
     ) -> Result<(), Violation> {
         let key = StreamKey::incoming(items.name);
         self.check_seen(key)?;
-        if items.count == 0 {
+        // What takes no bytes costs no credit, whatever number of items it is said to be.
+        if items.bytes.is_empty() {
             self.empty_items += 1;
             if self.empty_items > MOST_EMPTY {
                 let message = format_args!("{MOST_EMPTY} messages of items without an item");
                 return Err(Violation::new(Reason::Calm, message));
             }
-            return Ok(());
+        } else {
+            self.empty_items = 0;
         }
-        self.empty_items = 0;
-        let chunk = || Chunk { count: items.count, bytes: keep(items.bytes) };
-        let received = self.streams.receive(key, items.bytes.len(), chunk)?;
+        match (items.count, items.bytes.len()) {
+            (0, 0) => return Ok(()),
+            (0, bytes) => {
+                let message = format_args!("{bytes} bytes behind a message of no items");
+                return Err(Violation::new(Reason::Protocol, message));
+            }
+            _ => {}
+        }
+        let received = self.streams.receive(key, &items, keep)?;
         self.took(received, effects);
         Ok(())
     }

@@ -82,6 +82,56 @@ fn calling() -> (Pair, CallId) {
 }
 
 #[test]
+fn a_receiver_tells_late_messages_from_those_that_must_not_come() {
+    let late: &[(&str, Vec<u8>)] = &[
+        ("items of a call that is over", items(9, 1, &[1])),
+        ("items of a call that was refused or never had streams", items(8, 16, &[1])),
+        ("an end of a call that is over", end(9, 1)),
+        ("credit for a call that is over", credit(9, 0, u64::MAX)),
+        ("a stop for a call that is over", stop(9, 0)),
+    ];
+    for (what, message) in late {
+        let mut pair = serving();
+        pair.server
+            .frame(message, pair.now)
+            .unwrap_or_else(|violation| panic!("{what}: {}", violation.message));
+        assert_eq!(pair.server.connection.ignored(), 1, "{what}");
+    }
+    let mut pair = serving();
+    for stream in [0, 1, 2, 3] {
+        for id in [7, 8, 9, 10, u64::MAX] {
+            pair.server.frame(&blocked(id, stream), pair.now).expect("an optional message");
+        }
+    }
+    let wrong: &[(&str, Vec<u8>)] = &[
+        ("items of a call that was never made", items(10, 1, &[1])),
+        ("an end of a call that was never made", end(u64::MAX, 1)),
+        ("credit for a call that was never made", credit(10, 0, 1)),
+        ("items of a reply that nobody asked for", items(7, 0, &[1])),
+        ("an end of a reply that nobody asked for", end(7, 0)),
+        ("credit for a reply that was not given", credit(7, 0, 1)),
+        ("a stop for a reply that was not given", stop(7, 0)),
+        ("credit for an argument of a call that this side never made", credit(7, 1, 1)),
+        ("items of an argument beyond those declared", items(7, 3, &[1])),
+        ("an end of an argument beyond those declared", end(7, 16)),
+        ("a stream 17", items(7, 17, &[1])),
+        ("a stream 255", credit(7, 255, 1)),
+        ("an open with 17 streams", open(11, 17)),
+        ("an open with an id in use", open(7, 1)),
+        ("items that are no array", about(11, 7, 1, &[0x01])),
+        ("bytes behind no items", about(11, 7, 1, &[0x90, 1])),
+        ("bytes behind an end", about(12, 7, 1, &[0xc0, 1])),
+        ("a credit that is negative", about(13, 7, 0, &[0xff])),
+    ];
+    for (what, message) in wrong {
+        let mut pair = serving();
+        let violation = pair.server.frame(message, pair.now).expect_err(what);
+        assert_eq!(violation.reason, Reason::Protocol, "{what}: {}", violation.message);
+        assert_eq!(pair.server.arrived.len(), 2, "{what}");
+    }
+}
+
+#[test]
 fn a_caller_tells_late_messages_from_those_that_must_not_come() {
     type Make = fn(u64) -> Vec<u8>;
     let wrong: &[(&str, Make)] = &[
@@ -194,6 +244,45 @@ fn a_stop_counts_once_and_credit_after_it_for_nothing() {
     pair.server.reply(CallKey::Stream(7), 0);
     assert_eq!(pair.server.output()[4..], [0x94, 12, 7, 0, 0xc0]);
     assert!(pair.server.is_at_rest());
+}
+
+#[test]
+fn case_25_a_hundred_empty_messages_are_borne_and_one_more_is_not() {
+    let empty = || items(7, 1, &[]);
+    let mut pair = serving();
+    for _ in 0..3 {
+        for _ in 0..100 {
+            pair.server.frame(&empty(), pair.now).expect("so many are borne");
+        }
+        pair.server.frame(&items(7, 2, &[1]), pair.now).expect("an item");
+    }
+    for _ in 0..100 {
+        pair.server.frame(&empty(), pair.now).expect("so many are borne");
+    }
+    let violation = pair.server.frame(&empty(), pair.now).expect_err("one more");
+    assert_eq!(violation.reason, Reason::Calm);
+
+    // Items that take no bytes are as good as none: they would cost no credit.
+    let mut pair = serving();
+    let without_bytes = about(11, 7, 1, &[0xdd, 255, 255, 255, 255]);
+    for _ in 0..100 {
+        pair.server.frame(&without_bytes, pair.now).expect("its stream's trouble");
+    }
+    let violation = pair.server.frame(&without_bytes, pair.now).expect_err("one more");
+    assert_eq!(violation.reason, Reason::Calm);
+}
+
+#[test]
+fn counts_that_cannot_be_are_kept_as_what_cannot_be_understood() {
+    let mut pair = Pair::new();
+    pair.server.frame(&open(7, 1), pair.now).expect("a call");
+    // Small ones that wait are put together, and their counts added.
+    for _ in 0..50 {
+        let declared = about(11, 7, 1, &[0xdd, 255, 255, 255, 255, 1, 2]);
+        pair.server.frame(&declared, pair.now).expect("its stream's trouble");
+    }
+    let Taken::Items(chunk) = pair.server.take_items(argument_of_7(1), 0) else { panic!("items came") };
+    assert!(chunk.count as usize > chunk.bytes.len(), "whoever unmarshals them finds too few");
 }
 
 #[test]

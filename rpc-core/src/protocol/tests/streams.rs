@@ -189,16 +189,14 @@ fn exactly_the_credit_leaves_none() {
 #[test]
 fn credit_is_given_when_half_the_window_is_consumed_and_not_before() {
     let (mut pair, consumer, producer) = streaming();
-    for _ in 0..10 {
-        assert_eq!(pair.server.send(producer, &[1; WINDOW / 10]), Leave::Given);
+    for _ in 0..4 {
+        assert_eq!(pair.server.send(producer, &[1; WINDOW / 4]), Leave::Given);
     }
     pair.settle();
     taken(&mut pair.client, consumer, 0);
-    for _ in 0..4 {
-        taken(&mut pair.client, consumer, WINDOW / 10);
-        assert!(!pair.client.connection.has_output());
-    }
-    taken(&mut pair.client, consumer, WINDOW / 10);
+    taken(&mut pair.client, consumer, WINDOW / 4);
+    assert!(!pair.client.connection.has_output());
+    taken(&mut pair.client, consumer, WINDOW / 4);
     let mut credit = Vec::new();
     let name = StreamName { call: consumer.name.call, stream: 0 };
     encode_credit(&mut credit, Credit { name, bytes: Some(WINDOW as u64 / 2) });
@@ -244,6 +242,36 @@ fn each_side_has_a_window_of_its_own() {
     assert_eq!(pair.server.send(reply_of(id)[1], &[1]), Leave::Blocked);
 }
 
+#[test]
+fn many_small_messages_that_wait_are_kept_close_together() {
+    let (mut pair, consumer, producer) = streaming_with(Limits::default());
+    let items: Vec<u8> = (0..5_000_u32).map(|item| (item % 128) as u8).collect();
+    for item in &items {
+        assert_eq!(pair.server.send(producer, &[*item]), Leave::Given);
+    }
+    pair.settle();
+    // Each of them by itself would take more than what it carries.
+    let (mut chunks, mut all, mut consumed) = (0, Vec::new(), 0);
+    while let Taken::Items(chunk) = pair.client.take_items(consumer, consumed) {
+        assert_eq!(chunk.count as usize, chunk.bytes.len());
+        (chunks, consumed) = (chunks + 1, chunk.bytes.len());
+        all.extend_from_slice(&chunk.bytes);
+    }
+    assert_eq!(all, items);
+    assert!(chunks < 10, "{chunks} chunks");
+    // And not so close that credit waits for all of them: large ones among them stay apart, in order.
+    for size in [1, 1, 6_000, 1, 1, 6_000, 6_000, 1] {
+        pair.server.send_one(producer, size);
+    }
+    pair.settle();
+    let sizes: Vec<usize> = std::iter::from_fn(|| match pair.client.take_items(consumer, 0) {
+        Taken::Items(chunk) => Some(chunk.bytes.len()),
+        _ => None,
+    })
+    .collect();
+    assert_eq!(sizes, [1, 1, 6_000, 2, 6_000, 6_000, 1]);
+}
+
 // ---- growth ----
 
 #[test]
@@ -256,6 +284,29 @@ fn a_window_grows_for_a_consumer_that_keeps_up_and_only_to_its_end() {
     pair.settle();
     pair.client.drain(consumer);
     assert!(pair.client.is_at_rest() && pair.server.is_at_rest());
+}
+
+#[test]
+fn a_window_does_not_grow_while_nobody_waits_for_items() {
+    let limits = || Limits::default().with_stream_bytes(WINDOW).with_max_stream_bytes(10 * WINDOW);
+    // More in a message than half a window, and more than a window: each is in the consumer's hands for long.
+    for piece in [WINDOW / 4, WINDOW / 2 + 10, 3 * WINDOW] {
+        let (mut pair, consumer, producer) = streaming_with(limits());
+        let mut consumed = 0;
+        for _ in 0..20 {
+            while pair.server.send_one(producer, piece) == Leave::Given {}
+            pair.settle();
+            assert_eq!(pair.client.connection.rest_of_growth(), 0, "pieces of {piece}");
+            match pair.client.take_items(consumer, consumed) {
+                Taken::Items(chunk) => consumed = chunk.bytes.len(),
+                // It has consumed all there was, and so does keep up.
+                Taken::Wait if piece > WINDOW => break,
+                other => panic!("pieces of {piece}: {other:?}"),
+            }
+            pair.settle();
+            assert_eq!(pair.client.connection.rest_of_growth(), 0, "pieces of {piece}");
+        }
+    }
 }
 
 #[test]
