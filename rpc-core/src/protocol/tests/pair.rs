@@ -180,7 +180,10 @@ impl Side {
         now: Instant,
         options: impl FnOnce(Plain) -> Plain,
     ) -> Entry {
-        self.connection.resume(id, &options(plain()), now, || waiter)
+        let mut effects = Effects::default();
+        let entry = self.connection.resume(id, &options(plain()), now, || waiter, &mut effects);
+        self.take(effects);
+        entry
     }
 
     pub(super) fn poll(&mut self, id: CallId) -> Next {

@@ -468,6 +468,34 @@ fn a_cancelled_call_keeps_its_place_until_its_final_message() {
 }
 
 #[test]
+fn a_granted_call_that_is_refused_after_all_gives_its_place_to_the_next() {
+    let limits = || Limits::default().with_calls(1).with_streams(1);
+    let mut pair = Pair::with_limits(limits(), limits());
+    let deadline = pair.now + std::time::Duration::from_secs(1);
+    for streams in [None, Some(0)] {
+        let options = |call| super::pair::Plain { streams, ..call };
+        let first = pair.client.call(1, pair.now, options);
+        let refused = pair.client.call(2, pair.now, options);
+        let last = pair.client.call(3, pair.now, options);
+        pair.settle();
+        pair.server.reply(pair.server.arrived.last().expect("a call").key, 5);
+        pair.settle();
+        assert!(pair.client.outcome(first).is_ok());
+        assert!(matches!(pair.client.poll(refused), Next::Granted));
+        pair.client.woken.clear();
+        let entry = pair.client.resume_as(refused, 2, deadline, |call| super::pair::Plain {
+            deadline: Some(deadline),
+            ..options(call)
+        });
+        assert!(matches!(entry, super::super::Entry::Ended(_)), "{entry:?}");
+        assert_eq!(pair.client.woken, [3]);
+        assert!(matches!(pair.client.poll(last), Next::Granted));
+        pair.client.drop_call(last);
+        assert!(pair.client.is_at_rest() && pair.server.is_at_rest());
+    }
+}
+
+#[test]
 fn a_queued_call_is_taken_back_from_between_streams() {
     let mut pair = Pair::new();
     let id = pair.client.open_call(1, pair.now, 1);
