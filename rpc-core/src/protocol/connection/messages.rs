@@ -137,6 +137,10 @@ impl<W, H> Connection<W, H> {
         let mut outcome = Outcome { result, metadata: response.metadata };
         if let Some(message) = outcome.metadata.as_deref().and_then(|metadata| self.excess(metadata)) {
             outcome = Error::new(Code::ResourceExhausted, format!("the reply came with {message}")).into();
+            if !is_final {
+                // The stream that came with it has nobody who takes it.
+                self.cancel_streams(response.id, effects);
+            }
         }
         let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
             Violation::new(

@@ -1,7 +1,7 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
 use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
-use super::{Connection, Effects, Violation};
+use super::{Connection, Effects, HEAD_BYTES, Violation};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::Payload;
 use crate::message::{
@@ -88,6 +88,17 @@ impl<W, H> Connection<W, H> {
 
     /// Gives the reply to a call, which is a stream. False if nobody wants it any more.
     pub(crate) fn open_reply(&mut self, call: u64, metadata: Option<&Metadata>) -> bool {
+        let size = HEAD_BYTES + metadata.map_or(0, |metadata| 2 * metadata.bytes());
+        if size > self.peer.frame_bytes {
+            let limit = self.peer.frame_bytes;
+            let message =
+                format!("a reply of {size} bytes, the caller takes messages of {limit} bytes at most");
+            self.stop_streams(
+                call,
+                Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes).into(),
+            );
+            return false;
+        }
         let wanted = self.is_open() && self.streams.reply_flows_out(call, self.peer.stream_bytes);
         if wanted {
             let marker = Payload::from_slice(&STREAM_REPLY);
@@ -100,13 +111,15 @@ impl<W, H> Connection<W, H> {
 
     pub(super) fn push_end(&mut self, name: StreamName, ending: &Ending) {
         let limit = self.peer.frame_bytes;
+        let size = HEAD_BYTES + ending.as_ref().err().map_or(0, Failure::bytes);
+        if size > limit {
+            let message =
+                format!("an error of {size} bytes, the other side takes messages of {limit} bytes at most");
+            let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
+            return self.push_message(|out| encode_end(out, name, Some(Err(&error))));
+        }
         self.push_message(|out| match ending {
             Ok(()) => encode_end(out, name, None),
-            Err(Failure::App(value)) if value.len() + ITEM_HEAD_BYTES > limit => {
-                let message = format!("an error of {} bytes, the other side takes {limit}", value.len());
-                let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
-                encode_end(out, name, Some(Err(&error)));
-            }
             Err(Failure::App(value)) => encode_end(out, name, Some(Ok(value.as_slice()))),
             Err(Failure::Rpc(error)) => encode_end(out, name, Some(Err(error))),
         });

@@ -90,6 +90,24 @@ fn every_end_arrives_as_it_was_said_and_once() {
 }
 
 #[test]
+fn an_end_that_is_too_large_for_the_other_side_says_so_instead() {
+    let limits = || Limits::default().with_frame_bytes(1_024);
+    for failure in [
+        Failure::App(Payload::from_slice(&[0; 2_000])),
+        Error::new(Code::Internal, "x".repeat(2_000)).into(),
+        Error::new(Code::Internal, "x").with_details(&"y".repeat(2_000)).into(),
+    ] {
+        let mut pair = Pair::with_limits(limits(), limits());
+        let id = open(&mut pair, None);
+        pair.client.end_argument(argument_of(id, 1)[0], &Err(failure.clone()));
+        pair.server.fail(key_of(id), failure);
+        pair.settle();
+        assert_eq!(fails(&mut pair.client, reply_of(id)[0]), (Code::ResourceExhausted, Executed::Yes));
+        at_rest(&pair);
+    }
+}
+
+#[test]
 fn a_handler_that_was_dropped_ends_its_streams() {
     let (mut pair, id) = both_ways();
     let dropped_before_it_replied = pair.client.open_call(2, pair.now, 0);
@@ -262,6 +280,36 @@ fn a_drain_takes_opens_for_a_while_and_then_refuses_them() {
     pair.settle();
     assert!(pair.client.outcome(early).is_ok());
     assert!(matches!(pair.client.drain(reply_of(running)[0]), (items, Some(Ok(()))) if items == [1]));
+    at_rest(&pair);
+}
+
+#[test]
+fn metadata_beyond_the_limit_of_either_side_stops_the_stream_that_comes_with_it() {
+    let metadata = |bytes| {
+        let mut metadata = Metadata::default();
+        metadata.insert("n", "v".repeat(bytes));
+        metadata
+    };
+    // More than the caller takes: it fails the call, and nobody takes the stream.
+    let mut pair = Pair::with_limits(Limits::default().with_metadata_bytes(100), Limits::default());
+    let id = pair.client.open_call(1, pair.now, 0);
+    pair.settle();
+    assert!(pair.server.connection.open_reply(id.number(), Some(&metadata(200))));
+    pair.settle();
+    assert_eq!(pair.client.error(id), (Code::ResourceExhausted, Executed::Yes));
+    assert_eq!(pair.server.stopped, [key_of(id)]);
+    pair.server.stop(key_of(id));
+    pair.settle();
+    at_rest(&pair);
+
+    // More than a frame that the caller takes: it is not sent.
+    let mut pair = Pair::with_limits(Limits::default().with_frame_bytes(1_024), Limits::default());
+    let id = pair.client.open_call(1, pair.now, 0);
+    pair.settle();
+    assert!(!pair.server.connection.open_reply(id.number(), Some(&metadata(2_000))));
+    pair.server.reply(key_of(id), 0);
+    pair.settle();
+    assert_eq!(pair.client.error(id), (Code::ResourceExhausted, Executed::Yes));
     at_rest(&pair);
 }
 
