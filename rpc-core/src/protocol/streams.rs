@@ -132,6 +132,8 @@ struct Outflow<W> {
     crowded: bool,
     /// Its last message is large and still on its way out: nothing may overtake it.
     held: bool,
+    /// The other side wants no more of it, and still hears of its end.
+    unwanted: bool,
     waiter: Option<W>,
 }
 
@@ -251,6 +253,29 @@ impl<W> Streams<W> {
         streams.cancelled = true;
         streams.leave_all(grown, window, woken);
         true
+    }
+
+    /// A call made there is stopped: its streams end here and now, and its final message says why. One whose handler
+    /// runs on would wait for ever for items and credit that do not come any more.
+    pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
+        let Some(streams) = self.there.get_mut(&call).filter(|streams| streams.stopped.is_none()) else {
+            return;
+        };
+        for flow in streams.flows() {
+            let waiter = match flow {
+                Flow::In(inflow) => {
+                    inflow.ending.get_or_insert_with(|| Err(failure.clone()));
+                    inflow.waiter.take()
+                }
+                Flow::Out(outflow) => {
+                    outflow.unwanted = true;
+                    outflow.waiter.take()
+                }
+                Flow::Unopened | Flow::Over => None,
+            };
+            waiter.into_iter().for_each(&mut woken);
+        }
+        streams.stopped = Some(failure);
     }
 
     /// Gives each call made here whose reply flows in and whose deadline has passed.
@@ -468,6 +493,9 @@ impl<W> Streams<W> {
     ) -> Leave {
         let no_more_credit = self.no_more_credit;
         let Some(Flow::Out(outflow)) = self.flow(key) else { return Leave::Over };
+        if outflow.unwanted {
+            return Leave::Over;
+        }
         if outflow.held || (crowd && outflow.credit > 0) {
             waiter(&mut outflow.waiter);
             if !outflow.held && !std::mem::replace(&mut outflow.crowded, true) {
@@ -476,6 +504,7 @@ impl<W> Streams<W> {
             return Leave::Wait;
         }
         if outflow.credit <= 0 && no_more_credit {
+            self.cut_short(key);
             return Leave::Over;
         }
         if outflow.credit <= 0 {
@@ -491,10 +520,18 @@ impl<W> Streams<W> {
         Leave::Given
     }
 
+    /// There is more of a stream than the other side will ever take: its end is not to look like that of a whole one.
+    fn cut_short(&mut self, key: StreamKey) {
+        if let Some(streams) = self.there.get_mut(&key.name.call).filter(|_| key.caller == Caller::There) {
+            let error = Error::new(Code::Unavailable, "the other side can give no more credit");
+            streams.stopped.get_or_insert(Failure::Rpc(error.with_executed(Executed::Maybe)));
+        }
+    }
+
     /// Whether nobody wants a stream any more; stores who is to learn of it if somebody still does.
     pub(crate) fn is_over(&mut self, key: StreamKey, waiter: impl FnOnce(&mut Option<W>)) -> bool {
         match self.flow(key) {
-            Some(Flow::Out(outflow)) => {
+            Some(Flow::Out(outflow)) if !outflow.unwanted => {
                 waiter(&mut outflow.waiter);
                 false
             }
@@ -532,6 +569,7 @@ impl<W> Streams<W> {
     ) -> Result<Received<W>, Violation> {
         let shown = Shown(key.name);
         match (self.flow(key), bytes) {
+            (Some(Flow::Out(outflow)), _) if outflow.unwanted => Ok(Received::Ignored),
             (Some(Flow::Out(outflow)), Some(bytes)) => {
                 let sum = i64::try_from(bytes).ok().and_then(|bytes| outflow.credit.checked_add(bytes));
                 match sum.filter(|sum| *sum <= MOST_CREDIT) {
@@ -543,11 +581,9 @@ impl<W> Streams<W> {
                 }
                 Ok(Received::Taken(outflow.waiter.take()))
             }
-            (Some(flow @ Flow::Out(_)), None) => {
-                let Flow::Out(outflow) = std::mem::replace(flow, Flow::Over) else {
-                    unreachable!("it was matched in the line before")
-                };
-                Ok(Received::Taken(outflow.waiter))
+            (Some(Flow::Out(outflow)), None) => {
+                outflow.unwanted = true;
+                Ok(Received::Taken(outflow.waiter.take()))
             }
             (Some(Flow::Over), _) => Ok(Received::Ignored),
             (Some(_), _) => Err(not_open("credit", key)),
@@ -657,7 +693,14 @@ impl<W> Inflow<W> {
 
 impl<W> Outflow<W> {
     fn new(credit: usize) -> Self {
-        Outflow { credit: credit as i64, said_blocked: false, crowded: false, held: false, waiter: None }
+        Outflow {
+            credit: credit as i64,
+            said_blocked: false,
+            crowded: false,
+            held: false,
+            unwanted: false,
+            waiter: None,
+        }
     }
 }
 

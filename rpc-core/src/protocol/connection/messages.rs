@@ -35,7 +35,7 @@ impl<W, H> Connection<W, H> {
             Message::Response(response) => self.handle_response(response, reply, effects)?,
             Message::Cancel { id } => match self.served.cancel(id) {
                 Some(handle) => {
-                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)));
+                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)), effects);
                     effects.stop.push(handle);
                 }
                 None => {

@@ -93,10 +93,10 @@ impl<W, H> Connection<W, H> {
             let limit = self.peer.frame_bytes;
             let message =
                 format!("a reply of {size} bytes, the caller takes messages of {limit} bytes at most");
-            self.stop_streams(
-                call,
-                Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes).into(),
-            );
+            if let Some(streams) = self.streams.get(Caller::There, call) {
+                let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
+                streams.stopped.get_or_insert(error.into());
+            }
             return false;
         }
         let wanted = self.is_open() && self.streams.reply_flows_out(call, self.peer.stream_bytes);
@@ -185,10 +185,8 @@ impl<W, H> Connection<W, H> {
     // ---- calls made there ----
 
     /// A call with streams was stopped here; its final message says why, once its handler has ended.
-    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure) {
-        if let Some(streams) = self.streams.get(Caller::There, call) {
-            streams.stopped.get_or_insert(failure);
-        }
+    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure, effects: &mut Effects<W, H>) {
+        self.streams.stop(call, failure, |waiter| effects.wake.push(waiter));
     }
 
     /// The handler of a call with streams has ended: sends its final message.

@@ -101,7 +101,7 @@ impl<W, H> Connection<W, H> {
             let failure = Failure::Rpc(deadline_exceeded(Executed::Maybe));
             match key {
                 CallKey::Call(id) => self.push_failure(id, None, &failure),
-                CallKey::Stream(id) => self.stop_streams(id, failure),
+                CallKey::Stream(id) => self.stop_streams(id, failure, effects),
                 CallKey::OneWay(_) => {}
             }
         }

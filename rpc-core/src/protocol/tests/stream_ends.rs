@@ -138,6 +138,38 @@ fn what_came_before_the_final_message_is_taken_after_it() {
 // ---- stopped ----
 
 #[test]
+fn a_receiver_that_wants_no_more_of_an_argument_stops_it_alone() {
+    let mut pair = Pair::new();
+    let id = pair.client.open_call(1, pair.now, 2);
+    pair.settle();
+    let ([out, into], [other_out, other_into]) = (argument_of(id, 1), argument_of(id, 2));
+    pair.client.send(out, &[1]);
+    assert!(!pair.client.is_over(out));
+    pair.server.leave_stream(into);
+    pair.server.leave_stream(into);
+    // Crosses the stop on its way.
+    pair.client.send(out, &[2]);
+    pair.settle();
+    assert_eq!(pair.client.woken, [PRODUCER + 1]);
+    assert!(pair.client.is_over(out));
+    assert_eq!(pair.client.send(out, &[3]), Leave::Over);
+    // It ends all the same, so that a receiver may count on it.
+    pair.client.end_argument(out, &Ok(()));
+    assert!(pair.client.connection.has_output());
+    pair.client.end_argument(out, &Ok(()));
+    pair.settle();
+    assert_eq!(pair.server.connection.ignored(), 3, "two messages of items and the end");
+
+    assert_eq!(pair.client.send(other_out, &[4]), Leave::Given);
+    pair.settle();
+    assert_eq!(pair.server.drain(other_into).0, [4]);
+    pair.server.reply(key_of(id), 5);
+    pair.settle();
+    assert!(pair.client.outcome(id).is_ok());
+    at_rest(&pair);
+}
+
+#[test]
 fn a_consumer_that_leaves_the_reply_cancels_the_call() {
     let (mut pair, id) = both_ways();
     let ([out, _], [consumer, producer]) = (argument_of(id, 1), reply_of(id));
@@ -156,6 +188,91 @@ fn a_consumer_that_leaves_the_reply_cancels_the_call() {
 }
 
 // ---- cancelled ----
+
+/// Cancels at every point of a call's life, with whatever crosses the cancel on its way.
+#[test]
+fn a_cancel_at_every_point_leaves_both_sides_at_rest() {
+    #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+    enum Point {
+        NotHandedOver,
+        OnItsWay,
+        Arrived,
+        ItemsSent,
+        Replied,
+        ReplyArrived,
+        ReplyTaken,
+        ItemsCame,
+        Ended,
+        EndArrived,
+    }
+    use Point::*;
+    for point in [
+        NotHandedOver,
+        OnItsWay,
+        Arrived,
+        ItemsSent,
+        Replied,
+        ReplyArrived,
+        ReplyTaken,
+        ItemsCame,
+        Ended,
+        EndArrived,
+    ] {
+        let mut pair = Pair::new();
+        let id = pair.client.open_call(1, pair.now, 1);
+        let ([out, into], [consumer, producer]) = (argument_of(id, 1), reply_of(id));
+        pair.client.send(out, &[1]);
+        let mut on_its_way = Vec::new();
+        if point >= OnItsWay {
+            on_its_way = pair.client.output();
+        }
+        if point >= Arrived {
+            pair.server.receive(&std::mem::take(&mut on_its_way), pair.now).expect("an honest client");
+        }
+        if point >= ItemsSent {
+            pair.client.send(out, &[2]);
+        }
+        if point >= Replied {
+            assert!(pair.server.open_reply(id.number()));
+            pair.server.send(producer, &[3]);
+        }
+        if point >= ReplyArrived {
+            pair.server_to_client();
+        }
+        if point >= ReplyTaken {
+            assert!(pair.client.outcome(id).is_ok());
+        }
+        if point >= ItemsCame {
+            assert!(matches!(pair.client.take_items(consumer, 0), Taken::Items(_)));
+            pair.server.send(producer, &[4]);
+        }
+        if point >= Ended {
+            pair.server.reply(key_of(id), 0);
+        }
+        if point >= EndArrived {
+            pair.server_to_client();
+        }
+        if point >= ReplyTaken {
+            pair.client.leave_stream(consumer);
+        } else {
+            pair.client.drop_call(id);
+        }
+        assert_eq!(pair.client.send(out, &[5]), Leave::Over, "{point:?}");
+        pair.client.end_argument(out, &Ok(()));
+        pair.server.receive(&on_its_way, pair.now).expect("an honest client");
+        pair.settle();
+        if point < Ended {
+            assert_eq!(pair.server.stopped, [key_of(id)], "{point:?}");
+            assert!(!pair.server.open_reply(id.number()), "{point:?}: nobody wants it");
+            assert_eq!(pair.server.send(producer, &[6]), Leave::Over, "{point:?}");
+            pair.server.drain(into);
+            pair.server.stop(key_of(id));
+        }
+        pair.settle();
+        at_rest(&pair);
+        assert!(pair.client.woken.iter().all(|waiter| [1, CONSUMER, PRODUCER + 1].contains(waiter)));
+    }
+}
 
 #[test]
 fn a_cancelled_call_is_told_as_cancelled_to_whoever_asks_what_became_of_it() {
@@ -186,6 +303,32 @@ fn cancel(id: CallId) -> Vec<u8> {
     let mut frame = vec![0x92, 6, 0xcf];
     frame.extend_from_slice(&id.number().to_be_bytes());
     frame
+}
+
+#[test]
+fn a_handler_that_runs_on_after_a_cancel_finds_its_streams_ended() {
+    let mut pair = Pair::with_limits(Limits::default().with_stream_bytes(10), Limits::default());
+    let id = open(&mut pair, None);
+    let ([out, into], [consumer, producer]) = (argument_of(id, 1), reply_of(id));
+    pair.client.send(out, &[1]);
+    pair.settle();
+    pair.server.send(producer, &[1; 10]);
+    assert_eq!(pair.server.send(producer, &[1]), Leave::Blocked);
+    assert_eq!(pair.server.drain(into).0, [1]);
+    pair.client.send(out, &[2]);
+    pair.client.leave_stream(consumer);
+    pair.settle();
+    // It waits for credit and for items that never come: it must hear of that, or would run for ever.
+    let mut woken = std::mem::take(&mut pair.server.woken);
+    woken.retain(|waiter| *waiter == PRODUCER || *waiter == CONSUMER + 1);
+    assert!(woken.contains(&PRODUCER) && woken.contains(&(CONSUMER + 1)), "{woken:?}");
+    assert_eq!(pair.server.send(producer, &[1]), Leave::Over);
+    assert!(matches!(pair.server.take_items(into, 0), Taken::Items(_)), "what had come is still there");
+    assert_eq!(fails(&mut pair.server, into), (Code::Cancelled, Executed::Maybe));
+    pair.server.leave_stream(into);
+    pair.server.reply(key_of(id), 0);
+    pair.settle();
+    at_rest(&pair);
 }
 
 #[test]
@@ -314,6 +457,27 @@ fn metadata_beyond_the_limit_of_either_side_stops_the_stream_that_comes_with_it(
 }
 
 // ---- deadlines ----
+
+#[test]
+fn a_deadline_before_the_reply_ends_the_call_on_both_sides() {
+    let mut pair = Pair::new();
+    let deadline = Some(pair.now + SECOND);
+    let id = pair.client.call(1, pair.now, |call| Plain { streams: Some(1), deadline, ..call });
+    let [out, into] = argument_of(id, 1);
+    pair.settle();
+    assert!(!pair.client.is_over(out));
+    assert!(matches!(pair.server.take_items(into, 0), Taken::Wait));
+    pair.wait(SECOND);
+    assert_eq!(pair.client.error(id), (Code::DeadlineExceeded, Executed::Maybe));
+    assert_eq!(pair.client.send(out, &[1]), Leave::Over);
+    assert_eq!(pair.server.stopped, [key_of(id)]);
+    assert_eq!(pair.server.woken, [CONSUMER + 1]);
+    assert_eq!(fails(&mut pair.server, into), (Code::DeadlineExceeded, Executed::Maybe));
+    assert!(!pair.server.open_reply(id.number()));
+    pair.server.stop(key_of(id));
+    pair.settle();
+    at_rest(&pair);
+}
 
 #[test]
 fn a_deadline_after_the_reply_ends_the_stream_on_both_sides() {
@@ -471,6 +635,42 @@ fn a_drain_moves_opens_that_were_not_taken_and_finishes_the_others() {
     pair.settle();
     assert!(matches!(pair.client.drain(reply_of(id)[0]), (items, Some(Ok(()))) if items == [1]));
     at_rest(&pair);
+}
+
+#[test]
+fn a_half_closed_side_gets_its_streams_as_far_as_its_credit_goes() {
+    const WINDOW: usize = 10;
+    let limits = || Limits::default().with_stream_bytes(WINDOW).with_max_stream_bytes(WINDOW);
+    for (items, whole) in [(WINDOW, true), (WINDOW + 1, false)] {
+        let mut pair = Pair::with_limits(limits(), limits());
+        let id = open(&mut pair, None);
+        let ([_, into], [consumer, producer]) = (argument_of(id, 1), reply_of(id));
+        assert!(!pair.server.is_over(producer));
+        pair.client.connection.retire(pair.now);
+        pair.client_to_server();
+        pair.server.woken.clear();
+        pair.server.end_of_bytes();
+        assert_eq!(pair.server.woken, [PRODUCER]);
+        assert_eq!(fails(&mut pair.server, into), (Code::Unavailable, Executed::Maybe));
+        assert!(pair.server.stopped.is_empty(), "it still takes what it asked for");
+        let mut sent = 0;
+        while sent < items && pair.server.send(producer, &[1]) == Leave::Given {
+            sent += 1;
+        }
+        assert_eq!(sent, WINDOW);
+        // The handler ends well either way: it need not know that nobody can want more of it.
+        pair.server.reply(key_of(id), 0);
+        pair.server_to_client();
+        let (came, ending) = pair.client.drain(consumer);
+        assert_eq!(came.len(), WINDOW);
+        match (whole, ending) {
+            (true, Some(Ok(()))) => {}
+            (false, Some(Err(Failure::Rpc(error)))) => assert_eq!(error.code(), Code::Unavailable),
+            (whole, ending) => panic!("whole: {whole}, but {ending:?}"),
+        }
+        pair.client.end_argument(argument_of(id, 1)[0], &Ok(()));
+        at_rest(&pair);
+    }
 }
 
 #[test]
