@@ -8,5 +8,6 @@ mod pair;
 mod seeds;
 mod stream_ends;
 mod stream_hostile;
+mod stream_seeds;
 mod streams;
 mod time;

@@ -259,8 +259,12 @@ impl Side {
 
     /// Sends items of a byte each.
     pub(super) fn send(&mut self, key: StreamKey, items: &[u8]) -> Leave {
+        self.send_as(key, items, PRODUCER + waiting(key))
+    }
+
+    pub(super) fn send_as(&mut self, key: StreamKey, items: &[u8], waiter: u32) -> Leave {
         let batch = Batch { count: items.len() as u32, bytes: BatchBytes::Small(items) };
-        self.connection.send_items(key, batch, |waiter| *waiter = Some(PRODUCER + waiting(key)))
+        self.connection.send_items(key, batch, |stored| *stored = Some(waiter))
     }
 
     /// Sends one item of so many bytes.
@@ -277,7 +281,11 @@ impl Side {
 
     /// Takes the next items when so many bytes of those before have been consumed.
     pub(super) fn take_items(&mut self, key: StreamKey, consumed: usize) -> Taken {
-        self.connection.take_items(key, consumed, |waiter| *waiter = Some(CONSUMER + waiting(key)))
+        self.take_as(key, consumed, CONSUMER + waiting(key))
+    }
+
+    pub(super) fn take_as(&mut self, key: StreamKey, consumed: usize, waiter: u32) -> Taken {
+        self.connection.take_items(key, consumed, |stored| *stored = Some(waiter))
     }
 
     /// Takes and consumes all items that have come, and says how the stream has ended, if it has.

@@ -9,19 +9,23 @@ use super::pair::{Pair, Plain};
 use crate::limits::Limits;
 use crate::{Code, Executed};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 10_000;
 const STEPS: u32 = 60;
 const CALLS: usize = 3;
 
 #[test]
 fn random_histories_keep_every_promise() {
+    each_seed(|seed| History::new(seed).run());
+}
+
+/// Runs the history of each seed.
+pub(super) fn each_seed(run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
     if let Some(seed) = number("RPC_SEED") {
-        return History::new(seed).run();
+        return run(seed);
     }
     for seed in 0..number("RPC_SEEDS").unwrap_or(SEEDS) {
-        let run = std::panic::catch_unwind(|| History::new(seed).run());
-        if let Err(panic) = run {
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
             eprintln!("the seed is {seed}: RPC_SEED={seed} cargo test -p rpc-core random_");
             std::panic::resume_unwind(panic);
         }
@@ -49,7 +53,7 @@ impl History {
         let limits = || Limits::default().with_calls(CALLS).with_send_queue_bytes(200);
         History {
             pair: Pair::with_limits(limits(), limits()),
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             open: HashMap::new(),
             next: 0,
             started: HashMap::new(),
@@ -213,9 +217,13 @@ fn checksum(key: CallKey) -> u8 {
 }
 
 /// Marsaglia's xorshift64 (Journal of Statistical Software 8, 14): good enough to be unfair.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -223,16 +231,16 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         (self.next() >> 11) % bound
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
     /// One of some things whose order is nobody's: sorted first, so that a seed is one history.
-    fn pick<T: Ord>(&mut self, things: impl Iterator<Item = T>) -> Option<T> {
+    pub(super) fn pick<T: Ord>(&mut self, things: impl Iterator<Item = T>) -> Option<T> {
         let mut things: Vec<T> = things.collect();
         things.sort_unstable();
         (!things.is_empty()).then(|| things.swap_remove(self.below(things.len() as u64) as usize))
