@@ -18,6 +18,18 @@ pub enum Failure {
     Rpc(Error),
 }
 
+impl Failure {
+    /// About how many bytes it takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Failure::App(value) => value.len(),
+            Failure::Rpc(error) => {
+                error.message().len() + error.raw_details().map_or(0, |details| details.len())
+            }
+        }
+    }
+}
+
 /// How a stream ended: by itself, or why before its time.
 pub(crate) type Ending = Result<(), Failure>;
 

@@ -13,9 +13,10 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::Violation;
+use super::chunks::{Chunk, Chunks};
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::message::{REPLY_STREAM, Reason, StreamName};
+use crate::message::{Items, REPLY_STREAM, Reason, StreamName};
 use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed};
 
@@ -63,13 +64,6 @@ impl StreamKey {
     }
 }
 
-/// Items that came in one message, still marshalled.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) count: u32,
-    pub(crate) bytes: Payload,
-}
-
 /// All calls with streams; `W` is who waits for something to happen to one.
 #[derive(Debug)]
 pub(crate) struct Streams<W> {
@@ -114,7 +108,7 @@ enum Flow<W> {
 /// A stream that comes to this side.
 #[derive(Debug)]
 struct Inflow<W> {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     /// How many bytes may still come; below zero after a message that went beyond.
     allowed: i64,
     window: usize,
@@ -138,6 +132,8 @@ struct Outflow<W> {
     crowded: bool,
     /// Its last message is large and still on its way out: nothing may overtake it.
     held: bool,
+    /// The other side wants no more of it, and still hears of its end.
+    unwanted: bool,
     waiter: Option<W>,
 }
 
@@ -242,26 +238,6 @@ impl<W> Streams<W> {
         }
     }
 
-    /// A call made there was stopped: nothing more comes for it, and nothing goes. Its handler, which may run on if its
-    /// method says so, is not to wait for either.
-    pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
-        let Some(streams) = self.there.get_mut(&call) else { return };
-        for flow in streams.flows() {
-            match flow {
-                Flow::In(inflow) => {
-                    inflow.ending.get_or_insert_with(|| Err(failure.clone()));
-                    inflow.waiter.take().into_iter().for_each(&mut woken);
-                }
-                Flow::Out(outflow) => {
-                    outflow.waiter.take().into_iter().for_each(&mut woken);
-                    *flow = Flow::Over;
-                }
-                Flow::Unopened | Flow::Over => {}
-            }
-        }
-        streams.stopped.get_or_insert(failure);
-    }
-
     /// The final message of a call was sent or has come: all that is left of it ends.
     pub(crate) fn close(
         &mut self,
@@ -283,6 +259,29 @@ impl<W> Streams<W> {
         streams.cancelled = true;
         streams.leave_all(grown, window, woken);
         true
+    }
+
+    /// A call made there is stopped: its streams end here and now, and its final message says why. One whose handler
+    /// runs on would wait for ever for items and credit that do not come any more.
+    pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
+        let Some(streams) = self.there.get_mut(&call).filter(|streams| streams.stopped.is_none()) else {
+            return;
+        };
+        for flow in streams.flows() {
+            let waiter = match flow {
+                Flow::In(inflow) => {
+                    inflow.ending.get_or_insert_with(|| Err(failure.clone()));
+                    inflow.waiter.take()
+                }
+                Flow::Out(outflow) => {
+                    outflow.unwanted = true;
+                    outflow.waiter.take()
+                }
+                Flow::Unopened | Flow::Over => None,
+            };
+            waiter.into_iter().for_each(&mut woken);
+        }
+        streams.stopped = Some(failure);
     }
 
     /// Gives each call made here whose reply flows in and whose deadline has passed.
@@ -315,9 +314,10 @@ impl<W> Streams<W> {
         streams.leave_arguments(woken);
     }
 
-    /// The calls made here that the other side says it has not taken.
+    /// The calls made here that the other side says it has not taken; those that it has answered it has.
     pub(crate) fn untaken(&self, last_id: u64) -> Vec<u64> {
-        self.here.keys().copied().filter(|call| *call > last_id).collect()
+        let untaken = |(call, streams): &(&u64, &CallStreams<W>)| **call > last_id && !streams.has_replied();
+        self.here.iter().filter(untaken).map(|(call, _)| *call).collect()
     }
 
     /// Nothing comes any more: what flows in ends with this. What flows out goes on as far as its credit goes, or is
@@ -354,8 +354,8 @@ impl<W> Streams<W> {
     pub(crate) fn receive(
         &mut self,
         key: StreamKey,
-        bytes: usize,
-        chunk: impl FnOnce() -> Chunk,
+        items: &Items<'_>,
+        keep: impl FnOnce(&[u8]) -> Payload,
     ) -> Result<Received<W>, Violation> {
         match self.flow(key) {
             Some(Flow::In(inflow)) if inflow.ending.is_none() => {
@@ -363,18 +363,15 @@ impl<W> Streams<W> {
                     let message = format_args!("items for stream {} beyond its credit", Shown(key.name));
                     return Err(Violation::new(Reason::Calm, message));
                 }
-                inflow.allowed -= bytes as i64;
+                inflow.allowed -= items.bytes.len() as i64;
                 inflow.blocked = false;
-                inflow.chunks.push_back(chunk());
+                inflow.chunks.push(items, keep);
                 Ok(Received::Taken(inflow.waiter.take()))
             }
             Some(Flow::In(inflow)) if !inflow.ended_there => Ok(Received::Ignored),
             Some(Flow::Over) => Ok(Received::Ignored),
-            None if key.caller == Caller::There => Ok(Received::Ignored),
-            _ => {
-                let message = format_args!("items for stream {}, which is not open", Shown(key.name));
-                Err(Violation::new(Reason::Protocol, message))
-            }
+            Some(_) => Err(not_open("items", key)),
+            None => self.late("items", key),
         }
     }
 
@@ -392,11 +389,8 @@ impl<W> Streams<W> {
                 Received::Taken(inflow.waiter.take())
             }
             Some(Flow::Over) => Received::Ignored,
-            None if key.caller == Caller::There => Received::Ignored,
-            _ => {
-                let message = format_args!("an end for stream {}, which is not open", Shown(key.name));
-                return Err(Violation::new(Reason::Protocol, message));
-            }
+            Some(_) => return Err(not_open("an end", key)),
+            None => self.late("an end", key)?,
         };
         if key.caller == Caller::Here {
             self.finished(key.name.call, woken);
@@ -435,7 +429,7 @@ impl<W> Streams<W> {
             return (Taken::End(Err(Failure::Rpc(error.with_executed(Executed::Maybe)))), None);
         };
         inflow.consumed += consumed;
-        let taken = match inflow.chunks.pop_front() {
+        let taken = match inflow.chunks.pop() {
             Some(chunk) => Taken::Items(chunk),
             None => match inflow.ending.take() {
                 Some(ending) => {
@@ -476,8 +470,8 @@ impl<W> Streams<W> {
         if inflow.ending.is_some() {
             return None;
         }
-        // All that was allowed has come and was taken, and still there is more: the window is too small.
-        let starved = inflow.blocked && inflow.chunks.is_empty();
+        // All that has come is consumed, somebody waits, and there is more: the window is too small.
+        let starved = inflow.blocked && inflow.waiter.is_some();
         let mut growth = 0;
         if starved {
             growth = inflow.window.min(max_window - inflow.window).min(room);
@@ -505,6 +499,9 @@ impl<W> Streams<W> {
     ) -> Leave {
         let no_more_credit = self.no_more_credit;
         let Some(Flow::Out(outflow)) = self.flow(key) else { return Leave::Over };
+        if outflow.unwanted {
+            return Leave::Over;
+        }
         if outflow.held || (crowd && outflow.credit > 0) {
             waiter(&mut outflow.waiter);
             if !outflow.held && !std::mem::replace(&mut outflow.crowded, true) {
@@ -513,6 +510,7 @@ impl<W> Streams<W> {
             return Leave::Wait;
         }
         if outflow.credit <= 0 && no_more_credit {
+            self.cut_short(key);
             return Leave::Over;
         }
         if outflow.credit <= 0 {
@@ -528,10 +526,18 @@ impl<W> Streams<W> {
         Leave::Given
     }
 
+    /// There is more of a stream than the other side will ever take: its end is not to look like that of a whole one.
+    fn cut_short(&mut self, key: StreamKey) {
+        if let Some(streams) = self.there.get_mut(&key.name.call).filter(|_| key.caller == Caller::There) {
+            let error = Error::new(Code::Unavailable, "the other side can give no more credit");
+            streams.stopped.get_or_insert(Failure::Rpc(error.with_executed(Executed::Maybe)));
+        }
+    }
+
     /// Whether nobody wants a stream any more; stores who is to learn of it if somebody still does.
     pub(crate) fn is_over(&mut self, key: StreamKey, waiter: impl FnOnce(&mut Option<W>)) -> bool {
         match self.flow(key) {
-            Some(Flow::Out(outflow)) => {
+            Some(Flow::Out(outflow)) if !outflow.unwanted => {
                 waiter(&mut outflow.waiter);
                 false
             }
@@ -569,6 +575,7 @@ impl<W> Streams<W> {
     ) -> Result<Received<W>, Violation> {
         let shown = Shown(key.name);
         match (self.flow(key), bytes) {
+            (Some(Flow::Out(outflow)), _) if outflow.unwanted => Ok(Received::Ignored),
             (Some(Flow::Out(outflow)), Some(bytes)) => {
                 let sum = i64::try_from(bytes).ok().and_then(|bytes| outflow.credit.checked_add(bytes));
                 match sum.filter(|sum| *sum <= MOST_CREDIT) {
@@ -580,19 +587,23 @@ impl<W> Streams<W> {
                 }
                 Ok(Received::Taken(outflow.waiter.take()))
             }
-            (Some(flow @ Flow::Out(_)), None) => {
-                let Flow::Out(outflow) = std::mem::replace(flow, Flow::Over) else {
-                    unreachable!("it was matched in the line before")
-                };
-                Ok(Received::Taken(outflow.waiter))
+            (Some(Flow::Out(outflow)), None) => {
+                outflow.unwanted = true;
+                Ok(Received::Taken(outflow.waiter.take()))
             }
             (Some(Flow::Over), _) => Ok(Received::Ignored),
-            (None, _) if key.caller == Caller::There => Ok(Received::Ignored),
-            _ => {
-                let message = format_args!("credit for stream {shown}, which is not open");
-                Err(Violation::new(Reason::Protocol, message))
-            }
+            (Some(_), _) => Err(not_open("credit", key)),
+            (None, _) => self.late("credit", key),
         }
+    }
+
+    /// A message about a stream that is not there. A call of the other side may have ended here with messages on
+    /// their way; one that is open has the streams that it has.
+    fn late(&self, what: &str, key: StreamKey) -> Result<Received<W>, Violation> {
+        if key.caller == Caller::There && !self.has(Caller::There, key.name.call) {
+            return Ok(Received::Ignored);
+        }
+        Err(not_open(what, key))
     }
 
     /// There is room again for so many bytes: those who have waited longest for it are to be woken.
@@ -605,6 +616,12 @@ impl<W> Streams<W> {
                 bytes -= each;
             }
         }
+    }
+
+    /// How many calls made here and there are open, and how much their streams have grown.
+    #[cfg(test)]
+    pub(super) fn rest(&self) -> (usize, usize, usize) {
+        (self.here.len(), self.there.len(), self.grown)
     }
 
     fn calls(&mut self, caller: Caller) -> &mut HashMap<u64, CallStreams<W>> {
@@ -668,7 +685,7 @@ impl<W> CallStreams<W> {
 impl<W> Inflow<W> {
     fn new(window: usize) -> Self {
         Inflow {
-            chunks: VecDeque::new(),
+            chunks: Chunks::new(window),
             allowed: window as i64,
             window,
             consumed: 0,
@@ -682,7 +699,14 @@ impl<W> Inflow<W> {
 
 impl<W> Outflow<W> {
     fn new(credit: usize) -> Self {
-        Outflow { credit: credit as i64, said_blocked: false, crowded: false, held: false, waiter: None }
+        Outflow {
+            credit: credit as i64,
+            said_blocked: false,
+            crowded: false,
+            held: false,
+            unwanted: false,
+            waiter: None,
+        }
     }
 }
 
@@ -693,6 +717,10 @@ pub(crate) enum Received<W> {
     Taken(Option<W>),
     /// It was late.
     Ignored,
+}
+
+fn not_open(what: &str, key: StreamKey) -> Violation {
+    Violation::new(Reason::Protocol, format_args!("{what} for stream {}, which is not open", Shown(key.name)))
 }
 
 struct Shown(StreamName);

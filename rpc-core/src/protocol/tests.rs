@@ -9,4 +9,8 @@ mod hostile;
 mod large;
 mod pair;
 mod seeds;
+mod stream_ends;
+mod stream_hostile;
+mod stream_seeds;
+mod streams;
 mod time;

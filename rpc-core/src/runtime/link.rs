@@ -91,17 +91,21 @@ impl Link {
         // The clock is asked only by a call that has a deadline to be compared with it.
         let now = call.deadline.map_or(self.begun, |_| now());
         let waker = waker.clone();
+        let mut effects = LinkEffects::default();
         let mut shared = self.lock();
         let connection = &mut shared.connection;
         let entry = match granted {
             None => connection.enter(call, now, || waker),
-            Some(id) => connection.resume(id, call, now, || waker),
+            Some(id) => connection.resume(id, call, now, || waker, &mut effects),
         };
         if matches!(entry, Entry::Entered(_) | Entry::Waiting(_) | Entry::Queued) {
             let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
             let timer = shared.is_earlier(call.deadline);
             self.write_or_kick(shared, alone, timer);
+        } else {
+            drop(shared);
         }
+        effects.run();
         entry
     }
 

@@ -43,15 +43,18 @@ impl<W, H> Connection<W, H> {
         call: &NewCall<'_>,
         now: Instant,
         waiter: impl FnOnce() -> W,
+        effects: &mut Effects<W, H>,
     ) -> Entry {
         // Only now is it known how large a frame the other side takes.
         if let Some(refusal) = self.refuse_entry(call, now) {
             self.calls.abandon(id);
+            self.grant(effects);
             return Entry::Ended(refusal);
         }
         if call.oneway {
             self.calls.abandon(id);
             self.push_request(None, call, now);
+            self.grant(effects);
             return Entry::Queued;
         }
         match self.calls.start_granted(id, waiter(), self.begin_of(call)) {
@@ -61,6 +64,8 @@ impl<W, H> Connection<W, H> {
             }
             Err(_exhausted) => {
                 self.calls.abandon(id);
+                // Those behind it learn one after the other that they have to go elsewhere, too.
+                self.grant(effects);
                 self.used_up(call)
             }
         }

@@ -152,6 +152,11 @@ impl<W, H> Connection<W, H> {
         reply: impl FnOnce(&[u8]) -> Payload,
         effects: &mut Effects<W, H>,
     ) -> Result<(), Violation> {
+        // Where the first reply was a stream, a second would be mistaken for the last word on it.
+        if self.streams.get(Caller::Here, response.id).is_some_and(|streams| streams.has_replied()) {
+            self.ignored += 1;
+            return Ok(());
+        }
         // A reply that is a stream is not the last word on its call.
         let is_final = match response.verdict {
             Verdict::Value(value) if is_stream_reply(value) => !self.streams.reply_flows_in(response.id),
@@ -165,6 +170,10 @@ impl<W, H> Connection<W, H> {
         let mut outcome = Outcome { result, metadata: response.metadata };
         if let Some(message) = outcome.metadata.as_deref().and_then(|metadata| self.excess(metadata)) {
             outcome = Error::new(Code::ResourceExhausted, format!("the reply came with {message}")).into();
+            if !is_final {
+                // The stream that came with it has nobody who takes it.
+                self.cancel_streams(response.id, effects);
+            }
         }
         let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
             Violation::new(

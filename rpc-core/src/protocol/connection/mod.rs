@@ -338,8 +338,37 @@ impl<W, H> Connection<W, H> {
         self.served.admitted().calls
     }
 
+    /// What is left of calls: all zero where there are none.
+    #[cfg(test)]
+    pub(super) fn rest(&self) -> Rest {
+        Rest {
+            calls: self.calls.occupied(),
+            placed: [super::calls::Place::Call, super::calls::Place::Stream]
+                .map(|place| self.calls.placed(place)),
+            served: self.served.admitted(),
+            streams: self.streams.rest(),
+        }
+    }
+
+    /// How much the streams that flow in have grown.
+    #[cfg(test)]
+    pub(super) fn rest_of_growth(&self) -> usize {
+        self.streams.rest().2
+    }
+
     #[cfg(test)]
     pub(super) fn use_up_ids(&mut self, left: u64) {
         self.calls.use_up_ids(left);
     }
+}
+
+/// What is left of the calls of a connection.
+#[cfg(test)]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    calls: usize,
+    placed: [usize; 2],
+    served: Counts,
+    /// Calls made here and there with streams, and how much these have grown.
+    streams: (usize, usize, usize),
 }

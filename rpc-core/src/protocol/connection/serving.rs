@@ -145,8 +145,8 @@ fn push_reply(
     let size = HEAD_BYTES
         + metadata.map_or(0, |metadata| 2 * metadata.bytes())
         + match reply {
-            Ok(value) | Err(Failure::App(value)) => value.len(),
-            Err(Failure::Rpc(error)) => error.message().len() + error.raw_details().map_or(0, |d| d.len()),
+            Ok(value) => value.len(),
+            Err(failure) => failure.bytes(),
         };
     let largest = sizes.largest();
     if size > largest {

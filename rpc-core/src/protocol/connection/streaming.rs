@@ -1,6 +1,6 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
-use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
+use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, HEAD_BYTES, Violation};
 use crate::limits::BATCH_BYTES;
@@ -101,11 +101,22 @@ impl<W, H> Connection<W, H> {
 
     /// Gives the reply to a call, which is a stream. False if nobody wants it any more.
     pub(crate) fn open_reply(&mut self, call: u64, metadata: Option<&Metadata>) -> bool {
+        let size = HEAD_BYTES + metadata.map_or(0, |metadata| 2 * metadata.bytes());
+        let limit = self.peer.sizes.largest();
+        if size > limit {
+            let message =
+                format!("a reply of {size} bytes, the caller takes messages of {limit} bytes at most");
+            if let Some(streams) = self.streams.get(Caller::There, call) {
+                let error = Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes);
+                streams.stopped.get_or_insert(error.into());
+            }
+            return false;
+        }
         let wanted = self.is_open() && self.streams.reply_flows_out(call, self.peer.stream_bytes);
         if wanted {
             let marker = Payload::from_slice(&STREAM_REPLY);
             let head = |out: &mut Vec<u8>| encode_value(out, call, metadata);
-            if self.peer.sizes.is_large(HEAD_BYTES + metadata.map_or(0, |metadata| 2 * metadata.bytes())) {
+            if self.peer.sizes.is_large(size) {
                 let key = StreamKey::reply(Caller::There, call);
                 self.push_of_stream(key, Transfer::new(Owner::Opening(key), head, &marker, &[]));
             } else {
@@ -120,27 +131,19 @@ impl<W, H> Connection<W, H> {
     /// Ends a stream, behind what is still on its way of it.
     pub(super) fn push_end(&mut self, key: StreamKey, ending: &Ending) {
         let name = key.name;
-        let largest = self.largest_batch();
-        let excess = |size: usize| {
-            let message = format!("an error of {size} bytes, the other side takes {largest}");
+        let (size, limit) =
+            (HEAD_BYTES + ending.as_ref().err().map_or(0, Failure::bytes), self.peer.sizes.largest());
+        let excess = (size > limit).then(|| {
+            let message =
+                format!("an error of {size} bytes, the other side takes messages of {limit} bytes at most");
             Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes)
-        };
-        let excess = match ending {
-            Err(Failure::App(value)) if value.len() > largest => Some(excess(value.len())),
-            _ => None,
-        };
+        });
         let error = match (&excess, ending) {
             (Some(error), _) | (None, Err(Failure::Rpc(error))) => Some(Err(error)),
             (None, Err(Failure::App(value))) => Some(Ok(value.as_slice())),
             (None, Ok(())) => None,
         };
-        let size = match error {
-            Some(Ok(value)) => ITEM_HEAD_BYTES + value.len(),
-            Some(Err(error)) => {
-                HEAD_BYTES + error.message().len() + error.raw_details().map_or(0, |d| d.len())
-            }
-            None => ITEM_HEAD_BYTES,
-        };
+        let size = if excess.is_some() { HEAD_BYTES } else { size };
         let before = [Owner::Opening(key), Owner::Items(key), Owner::Call(name.call)];
         let before = before.into_iter().find(|owner| match owner {
             // Ids of either side are the same numbers.
@@ -283,17 +286,25 @@ impl<W, H> Connection<W, H> {
     ) -> Result<(), Violation> {
         let key = StreamKey::incoming(items.name);
         self.check_seen(key)?;
-        if items.count == 0 {
+        // What takes no bytes costs no credit, whatever number of items it is said to be.
+        if items.bytes.is_empty() {
             self.empty_items += 1;
             if self.empty_items > MOST_EMPTY {
                 let message = format_args!("{MOST_EMPTY} messages of items without an item");
                 return Err(Violation::new(Reason::Calm, message));
             }
-            return Ok(());
+        } else {
+            self.empty_items = 0;
         }
-        self.empty_items = 0;
-        let chunk = || Chunk { count: items.count, bytes: keep(items.bytes) };
-        let received = self.streams.receive(key, items.bytes.len(), chunk)?;
+        match (items.count, items.bytes.len()) {
+            (0, 0) => return Ok(()),
+            (0, bytes) => {
+                let message = format_args!("{bytes} bytes behind a message of no items");
+                return Err(Violation::new(Reason::Protocol, message));
+            }
+            _ => {}
+        }
+        let received = self.streams.receive(key, &items, keep)?;
         self.took(received, effects);
         Ok(())
     }

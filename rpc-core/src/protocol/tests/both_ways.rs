@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::super::{CallFailure, CallId, CallKey, Entry, Next, Outcome};
+use super::super::{CallFailure, CallId, CallKey, Effects, Entry, Next, Outcome};
 use super::pair::{Pair, Plain, Side, plain};
 use super::seeds::{Random, for_each_seed};
 use crate::limits::{DRAIN_NOTICE, Limits};
@@ -208,7 +208,10 @@ impl History {
             Next::Granted => {
                 let now = self.pair.now;
                 let call = Plain { back: open.back, ..plain() };
-                match self.side(who).connection.resume(open.id, &call, now, || waiter) {
+                let mut effects = Effects::default();
+                let entry = self.side(who).connection.resume(open.id, &call, now, || waiter, &mut effects);
+                self.side(who).take(effects);
+                match entry {
                     Entry::Entered(id) => drop(self.ends[who].open.insert(waiter, Open { id, ..open })),
                     Entry::Ended(CallFailure::Moved) => self.moved(who, waiter, open),
                     other => panic!("a granted call was not taken: {other:?}"),

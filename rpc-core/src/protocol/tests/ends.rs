@@ -264,14 +264,16 @@ fn case_96_when_ids_are_used_up_calls_move_and_the_last_ones_are_finished() {
 #[test]
 fn case_96_ids_that_are_used_up_while_a_call_waits_move_it() {
     let mut pair = Pair::with_limits(Limits::default(), Limits::default().with_calls(1));
-    pair.client.connection.use_up_ids(2);
+    pair.client.connection.use_up_ids(3);
     let last = pair.call(1);
-    let waiting = pair.call(2);
+    let waiting = [2, 3].map(|waiter| pair.call(waiter));
     pair.settle();
     pair.server.reply(key(last), 5);
     pair.settle();
-    assert!(matches!(pair.client.poll(waiting), Next::Granted));
-    assert!(pair.client.cannot_resume(waiting, pair.now), "sending takes an id of its own");
+    for id in waiting {
+        assert!(matches!(pair.client.poll(id), Next::Granted));
+        assert!(pair.client.cannot_resume(id, pair.now), "sending takes an id of its own");
+    }
     assert!(pair.client.outcome(last).is_ok());
     assert_eq!(pair.client.connection.calls(), 0);
 }

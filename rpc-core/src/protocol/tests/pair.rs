@@ -5,15 +5,19 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    CallFailure, CallId, CallKey, Connection, Effects, Entry, Handled, MAX_SLICES, NewCall, Next, Outbox,
-    Outcome, Reassembly, Violation,
+    Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Connection, Effects, Entry, Handled, Leave,
+    MAX_SLICES, NewCall, Next, Outbox, Outcome, Reassembly, StreamKey, Taken, Violation,
 };
 use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason, decode_fragment};
-use crate::service::Failure;
+use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed};
+
+/// Who waits for something to happen to a stream: whoever sends its items, or consumes them.
+pub(super) const PRODUCER: u32 = 1_000_000;
+pub(super) const CONSUMER: u32 = 2_000_000;
 
 /// A client, a server, and the time it is for both.
 pub(super) struct Pair {
@@ -149,6 +153,12 @@ impl Side {
         self.take(effects);
     }
 
+    /// The hello of a side that does not know streams.
+    pub(super) fn forget_streams_of_peer(&mut self, now: Instant) {
+        let hello = Hello { has_streams: false, ..self.hello() };
+        self.open(&hello, now);
+    }
+
     // ---- calls ----
 
     /// Enters a call that is expected to be taken.
@@ -165,10 +175,23 @@ impl Side {
 
     /// Sends a call that was granted its place.
     pub(super) fn resume(&mut self, id: CallId, waiter: u32, now: Instant) -> CallId {
-        match self.connection.resume(id, &plain(), now, || waiter) {
+        match self.resume_as(id, waiter, now, |call| call) {
             Entry::Entered(id) => id,
             other => panic!("expected a granted call to be sent, got {other:?}"),
         }
+    }
+
+    pub(super) fn resume_as(
+        &mut self,
+        id: CallId,
+        waiter: u32,
+        now: Instant,
+        options: impl FnOnce(Plain) -> Plain,
+    ) -> Entry {
+        let mut effects = Effects::default();
+        let entry = self.connection.resume(id, &options(plain()), now, || waiter, &mut effects);
+        self.take(effects);
+        entry
     }
 
     pub(super) fn poll(&mut self, id: CallId) -> Next {
@@ -219,6 +242,104 @@ impl Side {
         self.take(effects);
     }
 
+    /// Ends a running call with an error.
+    pub(super) fn fail(&mut self, key: CallKey, failure: Failure) {
+        let mut effects = Effects::default();
+        self.connection.ended(key, Some((&Err(failure), None)), &mut effects);
+        self.take(effects);
+    }
+
+    // ---- streams ----
+
+    /// Enters a call with so many streams among its arguments.
+    pub(super) fn open_call(&mut self, waiter: u32, now: Instant, arguments: u8) -> CallId {
+        self.call(waiter, now, |call| Plain { streams: Some(arguments), ..call })
+    }
+
+    /// Sends a call with streams that was granted its place.
+    pub(super) fn resume_open(&mut self, id: CallId, waiter: u32, now: Instant, arguments: u8) -> CallId {
+        match self.resume_as(id, waiter, now, |call| Plain { streams: Some(arguments), ..call }) {
+            Entry::Entered(id) => id,
+            other => panic!("expected a granted call to be sent, got {other:?}"),
+        }
+    }
+
+    /// Replies to a call with a stream.
+    pub(super) fn open_reply(&mut self, call: u64) -> bool {
+        self.connection.open_reply(call, None)
+    }
+
+    /// Sends items of a byte each.
+    pub(super) fn send(&mut self, key: StreamKey, items: &[u8]) -> Leave {
+        self.send_as(key, items, PRODUCER + waiting(key))
+    }
+
+    pub(super) fn send_as(&mut self, key: StreamKey, items: &[u8], waiter: u32) -> Leave {
+        let batch = Batch { count: items.len() as u32, bytes: BatchBytes::Small(items) };
+        self.connection.send_items(key, batch, |stored| *stored = Some(waiter))
+    }
+
+    /// Sends one item of so many bytes.
+    pub(super) fn send_one(&mut self, key: StreamKey, bytes: usize) -> Leave {
+        let item = vec![0; bytes];
+        let batch = Batch { count: 1, bytes: BatchBytes::Small(&item) };
+        self.connection.send_items(key, batch, |waiter| *waiter = Some(PRODUCER + waiting(key)))
+    }
+
+    /// Whether nobody wants a stream that goes out.
+    pub(super) fn is_over(&mut self, key: StreamKey) -> bool {
+        self.connection.is_stream_over(key, |waiter| *waiter = Some(PRODUCER + waiting(key)))
+    }
+
+    /// Takes the next items when so many bytes of those before have been consumed.
+    pub(super) fn take_items(&mut self, key: StreamKey, consumed: usize) -> Taken {
+        self.take_as(key, consumed, CONSUMER + waiting(key))
+    }
+
+    pub(super) fn take_as(&mut self, key: StreamKey, consumed: usize, waiter: u32) -> Taken {
+        self.connection.take_items(key, consumed, |stored| *stored = Some(waiter))
+    }
+
+    /// Takes and consumes all items that have come, and says how the stream has ended, if it has.
+    pub(super) fn drain(&mut self, key: StreamKey) -> (Vec<u8>, Option<Ending>) {
+        let (mut items, mut consumed) = (Vec::new(), 0);
+        loop {
+            match self.take_items(key, consumed) {
+                Taken::Items(chunk) => {
+                    consumed = chunk.bytes.len();
+                    items.extend_from_slice(&chunk.bytes);
+                }
+                Taken::End(ending) => return (items, Some(ending)),
+                Taken::Wait => return (items, None),
+            }
+        }
+    }
+
+    /// All items that have come, of a stream that goes on.
+    pub(super) fn items(&mut self, key: StreamKey) -> Vec<u8> {
+        let (items, ending) = self.drain(key);
+        assert!(ending.is_none(), "it has ended: {ending:?}");
+        items
+    }
+
+    /// Nobody here consumes a stream any more.
+    pub(super) fn leave_stream(&mut self, key: StreamKey) {
+        let mut effects = Effects::default();
+        self.connection.leave_stream(key, &mut effects);
+        self.take(effects);
+    }
+
+    pub(super) fn end_argument(&mut self, key: StreamKey, ending: &Ending) {
+        self.connection.end_argument(key, ending);
+    }
+
+    /// Nothing is left of any call, on this side.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let rest = self.connection.rest();
+        assert_eq!(rest, Default::default(), "something is left");
+        true
+    }
+
     // ---- bytes and time ----
 
     /// All bytes that wait to go out.
@@ -249,6 +370,49 @@ impl Side {
 
     /// Takes bytes of the other side, whether or not they end with a frame.
     pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Violation> {
+        let taken = self.frames(bytes, now).iter().try_for_each(|frame| self.frame(frame, now));
+        self.connection.awaits_fragment(self.reassembly.oldest());
+        taken
+    }
+
+    /// Takes bytes in one batch, as a runtime does: no call of it is started before all of it was looked at.
+    pub(super) fn receive_batch(&mut self, bytes: &[u8], now: Instant) {
+        let mut effects = Effects::default();
+        let mut started = Vec::new();
+        let frames = self.frames(bytes, now);
+        for frame in &frames {
+            let handled = self.connection.handle(frame, now, Payload::from_slice, &mut effects);
+            if let Handled::Call { admitted, .. } = handled.expect("an honest client") {
+                started.push(admitted);
+            }
+            for id in std::mem::take(&mut effects.cancelled) {
+                let at = started.iter().position(|admitted| admitted.key.reply_id() == Some(id));
+                match at.map(|at| started.remove(at)) {
+                    Some(admitted) => self.connection.ended_unstarted(admitted.key, &mut effects),
+                    None => self.cancelled.push(id),
+                }
+            }
+        }
+        self.take(effects);
+        for admitted in started {
+            self.connection.keep(admitted.key, admitted.key, admitted.deadline);
+        }
+    }
+
+    /// Takes bytes and refuses all calls in them, as if no method were known.
+    pub(super) fn receive_refusing(&mut self, bytes: &[u8], now: Instant) {
+        for frame in self.frames(bytes, now) {
+            let mut effects = Effects::default();
+            let handled = self.connection.handle(&frame, now, Payload::from_slice, &mut effects);
+            if let Handled::Call { admitted, .. } = handled.expect("an honest client") {
+                self.connection.refuse(admitted.key, Error::not_executed(Code::Unimplemented, "x"));
+            }
+            self.take(effects);
+        }
+    }
+
+    /// The frames that bytes complete.
+    fn frames(&mut self, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
         self.inbox.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.inbox);
         let mut rest = &bytes[..];
@@ -265,9 +429,7 @@ impl Side {
             self.assembler.keep(&rest[end..], |_| Vec::new());
         }
         self.connection.received(now, self.assembler.is_partial());
-        let taken = frames.iter().try_for_each(|frame| self.frame(frame, now));
-        self.connection.awaits_fragment(self.reassembly.oldest());
-        taken
+        frames
     }
 
     /// Takes one frame of the other side: a message, or a fragment of one.
@@ -327,7 +489,7 @@ impl Side {
 
     /// Whether a call that was granted its place has to go elsewhere after all.
     pub(super) fn cannot_resume(&mut self, id: CallId, now: Instant) -> bool {
-        matches!(self.connection.resume(id, &plain(), now, || 0), Entry::Ended(CallFailure::Moved))
+        matches!(self.resume_as(id, 0, now, |call| call), Entry::Ended(CallFailure::Moved))
     }
 
     /// The connection is lost.
@@ -337,11 +499,31 @@ impl Side {
         self.take(effects);
     }
 
-    fn take(&mut self, effects: Effects<u32, CallKey>) {
+    pub(super) fn take(&mut self, effects: Effects<u32, CallKey>) {
         self.woken.extend(effects.wake);
         self.stopped.extend(effects.stop);
         self.cancelled.extend(effects.cancelled);
     }
+}
+
+/// Tells the streams of a call apart, by who waits.
+fn waiting(key: StreamKey) -> u32 {
+    key.name.stream.into()
+}
+
+/// The stream that is the reply to a call, as its caller names it and as its receiver does.
+pub(super) fn reply_of(id: CallId) -> [StreamKey; 2] {
+    [Caller::Here, Caller::There].map(|caller| StreamKey::reply(caller, id.number()))
+}
+
+/// A stream among the arguments of a call, as its caller names it and as its receiver does.
+pub(super) fn argument_of(id: CallId, number: u8) -> [StreamKey; 2] {
+    [Caller::Here, Caller::There].map(|caller| StreamKey::argument(caller, id.number(), number))
+}
+
+/// A call with streams, as its receiver knows it.
+pub(super) fn key_of(id: CallId) -> CallKey {
+    CallKey::Stream(id.number())
 }
 
 /// A call without arguments and options.

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::{Code, Executed};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 10_000;
 const STEPS: u32 = 60;
 const CALLS: usize = 3;
 
@@ -70,7 +70,7 @@ impl History {
         };
         History {
             pair: Pair::with_limits(limits(), limits()),
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             open: HashMap::new(),
             next: 0,
             started: HashMap::new(),
@@ -259,6 +259,10 @@ fn checksum(key: CallKey) -> u8 {
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
