@@ -4,7 +4,6 @@
 #![allow(dead_code)]
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rpc::{Code, Context, Error, Executed, Limits, Server, service};
 
