@@ -19,4 +19,4 @@ pub(crate) use connection::{
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
 pub(crate) use served::{CallKey, Counts};
-pub(crate) use streams::{Caller, Leave, StreamKey, Taken};
+pub(crate) use streams::{Caller, Leave, StreamKey, Taken, call_over};

@@ -259,6 +259,26 @@ impl<W> Streams<W> {
         true
     }
 
+    /// A call made there was stopped, which its handler need not heed: nobody wants its reply, and what it consumes
+    /// ends with this.
+    pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
+        let Some(streams) = self.there.get_mut(&call) else { return };
+        for flow in streams.flows() {
+            match flow {
+                Flow::In(inflow) => {
+                    inflow.ending.get_or_insert_with(|| Err(failure.clone()));
+                    inflow.waiter.take().into_iter().for_each(&mut woken);
+                }
+                Flow::Out(outflow) => {
+                    outflow.waiter.take().into_iter().for_each(&mut woken);
+                    *flow = Flow::Over;
+                }
+                Flow::Unopened | Flow::Over => {}
+            }
+        }
+        streams.stopped.get_or_insert(failure);
+    }
+
     /// Gives each call made here whose reply flows in and whose deadline has passed.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<u64> {
         if self.earliest.is_none_or(|earliest| now < earliest) {
@@ -405,8 +425,7 @@ impl<W> Streams<W> {
         waiter: impl FnOnce(&mut Option<W>),
     ) -> (Taken, Option<u64>) {
         let Some(Flow::In(inflow)) = self.flow(key) else {
-            let error = Error::new(Code::Cancelled, "the call that this stream is an argument of has ended");
-            return (Taken::End(Err(Failure::Rpc(error.with_executed(Executed::Maybe)))), None);
+            return (Taken::End(Err(call_over())), None);
         };
         inflow.consumed += consumed;
         let taken = match inflow.chunks.pop_front() {
@@ -667,6 +686,12 @@ pub(crate) enum Received<W> {
     Taken(Option<W>),
     /// It was late.
     Ignored,
+}
+
+/// What a handler is told that holds on to an argument longer than its call lasts.
+pub(crate) fn call_over() -> Failure {
+    let error = Error::new(Code::Cancelled, "the call that this stream is an argument of has ended");
+    Failure::Rpc(error.with_executed(Executed::Maybe))
 }
 
 struct Shown(StreamName);

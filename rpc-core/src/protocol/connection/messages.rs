@@ -35,7 +35,7 @@ impl<W, H> Connection<W, H> {
             Message::Response(response) => self.handle_response(response, reply, effects)?,
             Message::Cancel { id } => match self.served.cancel(id) {
                 Some(handle) => {
-                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)));
+                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)), effects);
                     effects.stop.push(handle);
                 }
                 None => {
@@ -159,6 +159,10 @@ impl<W, H> Connection<W, H> {
         let mut outcome = Outcome { result, metadata: response.metadata };
         if let Some(message) = outcome.metadata.as_deref().and_then(|metadata| self.excess(metadata)) {
             outcome = Error::new(Code::ResourceExhausted, format!("the reply came with {message}")).into();
+            if !is_final {
+                // The caller gets an error in place of the stream, which nobody takes then.
+                self.leave_call(response.id, effects);
+            }
         }
         let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
             Violation::new(

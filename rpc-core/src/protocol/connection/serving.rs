@@ -41,7 +41,7 @@ impl<W, H> Connection<W, H> {
         self.ignored -= 1;
         self.served.ended_at_once(Counts::of(key));
         if let CallKey::Stream(call) = key {
-            self.stop_streams(call, Failure::Rpc(cancelled(Executed::No)));
+            self.stop_streams(call, Failure::Rpc(cancelled(Executed::No)), effects);
             self.finish_streams(call, None, effects);
         }
     }

@@ -172,10 +172,8 @@ impl<W, H> Connection<W, H> {
     // ---- calls made there ----
 
     /// A call with streams was stopped here; its final message says why, once its handler has ended.
-    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure) {
-        if let Some(streams) = self.streams.get(Caller::There, call) {
-            streams.stopped.get_or_insert(failure);
-        }
+    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure, effects: &mut Effects<W, H>) {
+        self.streams.stop(call, failure, |waiter| effects.wake.push(waiter));
     }
 
     /// The handler of a call with streams has ended: sends its final message.

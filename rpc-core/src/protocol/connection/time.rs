@@ -80,7 +80,7 @@ impl<W, H> Connection<W, H> {
         });
         for (id, at) in left {
             if self.streams.has(Caller::Here, id.number()) {
-                self.leave_call(id, effects);
+                self.leave_call(id.number(), effects);
             } else {
                 self.leave(id, at);
             }
@@ -103,7 +103,7 @@ impl<W, H> Connection<W, H> {
             let failure = Failure::Rpc(deadline_exceeded(Executed::Maybe));
             match key {
                 CallKey::Call(id) => self.push_failure(id, None, &failure),
-                CallKey::Stream(id) => self.stop_streams(id, failure),
+                CallKey::Stream(id) => self.stop_streams(id, failure, effects),
                 CallKey::OneWay(_) => {}
             }
         }
