@@ -6,6 +6,7 @@
 //! either side may call the other.
 
 mod calls;
+mod chunks;
 mod connection;
 mod outbox;
 mod served;

@@ -13,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::Violation;
+use super::chunks::{Chunk, Chunks};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{REPLY_STREAM, Reason, StreamName};
@@ -63,13 +64,6 @@ impl StreamKey {
     }
 }
 
-/// Items that came in one message, still marshalled.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) count: u32,
-    pub(crate) bytes: Payload,
-}
-
 /// All calls with streams; `W` is who waits for something to happen to one.
 #[derive(Debug)]
 pub(crate) struct Streams<W> {
@@ -114,7 +108,7 @@ enum Flow<W> {
 /// A stream that comes to this side.
 #[derive(Debug)]
 struct Inflow<W> {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     /// How many bytes may still come; below zero after a message that went beyond.
     allowed: i64,
     window: usize,
@@ -348,8 +342,9 @@ impl<W> Streams<W> {
     pub(crate) fn receive(
         &mut self,
         key: StreamKey,
-        bytes: usize,
-        chunk: impl FnOnce() -> Chunk,
+        count: u32,
+        bytes: &[u8],
+        keep: impl FnOnce(&[u8]) -> Payload,
     ) -> Result<Received<W>, Violation> {
         match self.flow(key) {
             Some(Flow::In(inflow)) if inflow.ending.is_none() => {
@@ -357,9 +352,9 @@ impl<W> Streams<W> {
                     let message = format_args!("items for stream {} beyond its credit", Shown(key.name));
                     return Err(Violation::new(Reason::Calm, message));
                 }
-                inflow.allowed -= bytes as i64;
+                inflow.allowed -= bytes.len() as i64;
                 inflow.blocked = false;
-                inflow.chunks.push_back(chunk());
+                inflow.chunks.push(count, bytes, keep);
                 Ok(Received::Taken(inflow.waiter.take()))
             }
             Some(Flow::In(inflow)) if !inflow.ended_there => Ok(Received::Ignored),
@@ -428,7 +423,7 @@ impl<W> Streams<W> {
             return (Taken::End(Err(call_over())), None);
         };
         inflow.consumed += consumed;
-        let taken = match inflow.chunks.pop_front() {
+        let taken = match inflow.chunks.pop() {
             Some(chunk) => Taken::Items(chunk),
             None => match inflow.ending.take() {
                 Some(ending) => {
@@ -661,7 +656,7 @@ impl<W> CallStreams<W> {
 impl<W> Inflow<W> {
     fn new(window: usize) -> Self {
         Inflow {
-            chunks: VecDeque::new(),
+            chunks: Chunks::default(),
             allowed: window as i64,
             window,
             consumed: 0,

@@ -34,6 +34,8 @@ pub(crate) trait Flow {
     /// The same, whether or not anybody waits for it.
     #[rpc(no_cancel)]
     async fn give_anyway(&self, key: u64, script: Script) -> impl Stream<Item = Result<Item, Refused>>;
+    /// Items of a byte each, which come one by one and without end.
+    async fn tick(&self, key: u64) -> impl Stream<Item = bool>;
     /// Consumes items, as far as it is told to.
     async fn take(&self, key: u64, items: Streaming<Item, Refused>, appetite: Appetite) -> Taken;
     /// The same, whether or not anybody waits for it.
@@ -436,6 +438,10 @@ impl Flow for Watched {
         watch.stream(script)
     }
 
+    async fn tick(&self, key: u64) -> impl Stream<Item = bool> {
+        Ticks(self.watch(key).stream(Script::endless().at(Pace::Yielding)))
+    }
+
     async fn take(&self, key: u64, items: Streaming<Item, Refused>, appetite: Appetite) -> Taken {
         self.consume(key, items, appetite).await
     }
@@ -452,6 +458,16 @@ impl Flow for Watched {
         let watch = self.watch(key);
         watch.note(|seen| seen.made += 1);
         Mirror { items, watch }
+    }
+}
+
+struct Ticks(Scripted);
+
+impl Stream for Ticks {
+    type Item = bool;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<bool>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|item| item.is_ok()))
     }
 }
 

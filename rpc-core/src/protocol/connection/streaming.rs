@@ -1,6 +1,6 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
-use super::super::streams::{Caller, Chunk, Leave, Received, StreamKey, Taken};
+use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::{Connection, Effects, Violation};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::{Payload, STREAM_REPLY};
@@ -224,8 +224,7 @@ impl<W, H> Connection<W, H> {
             return Ok(());
         }
         self.empty_items = 0;
-        let chunk = || Chunk { count: items.count, bytes: keep(items.bytes) };
-        let received = self.streams.receive(key, items.bytes.len(), chunk)?;
+        let received = self.streams.receive(key, items.count, items.bytes, keep)?;
         self.took(received, effects);
         Ok(())
     }
