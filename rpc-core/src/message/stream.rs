@@ -89,7 +89,12 @@ fn put_head(out: &mut Vec<u8>, elements: u8, kind: u64, name: StreamName) {
 pub(super) fn decode_items(mut reader: Reader<'_>) -> Result<Message<'_>, Malformed> {
     let name = read_name(&mut reader)?;
     let count = reader.array("the items of a stream")?;
-    Ok(Message::Items(Items { name, count, bytes: reader.rest() }))
+    let bytes = reader.rest();
+    if count as usize > bytes.len() {
+        // Credit counts bytes, so that items without any would cost nothing and be kept for ever.
+        return Err(Malformed::new(format!("{count} items of a stream in {} bytes", bytes.len())));
+    }
+    Ok(Message::Items(Items { name, count, bytes }))
 }
 
 pub(super) fn decode_end(mut reader: Reader<'_>) -> Result<Message<'_>, Malformed> {

@@ -23,5 +23,5 @@ pub(crate) use connection::{
 pub(crate) use outbox::{MAX_SLICES, Outbox};
 pub(crate) use reassembly::Reassembly;
 pub(crate) use served::{CallKey, Counts};
-pub(crate) use streams::{Caller, Leave, StreamKey, Taken};
+pub(crate) use streams::{Caller, Leave, StreamKey, Taken, call_over};
 pub(crate) use transfers::Sizes;

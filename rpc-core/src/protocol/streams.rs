@@ -425,8 +425,7 @@ impl<W> Streams<W> {
         waiter: impl FnOnce(&mut Option<W>),
     ) -> (Taken, Option<u64>) {
         let Some(Flow::In(inflow)) = self.flow(key) else {
-            let error = Error::new(Code::Cancelled, "the call that this stream is an argument of has ended");
-            return (Taken::End(Err(Failure::Rpc(error.with_executed(Executed::Maybe)))), None);
+            return (Taken::End(Err(call_over())), None);
         };
         inflow.consumed += consumed;
         let taken = match inflow.chunks.pop() {
@@ -721,6 +720,12 @@ pub(crate) enum Received<W> {
 
 fn not_open(what: &str, key: StreamKey) -> Violation {
     Violation::new(Reason::Protocol, format_args!("{what} for stream {}, which is not open", Shown(key.name)))
+}
+
+/// What a handler is told that holds on to an argument longer than its call lasts.
+pub(crate) fn call_over() -> Failure {
+    let error = Error::new(Code::Cancelled, "the call that this stream is an argument of has ended");
+    Failure::Rpc(error.with_executed(Executed::Maybe))
 }
 
 struct Shown(StreamName);

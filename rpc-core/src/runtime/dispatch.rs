@@ -206,6 +206,12 @@ pub(crate) fn poll_handler<F: Future<Output = Reply> + ?Sized>(
     })
 }
 
+/// Runs code of a user's; a panic in it goes no further.
+pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
+    let ran = catch_unwind(AssertUnwindSafe(run));
+    ran.inspect_err(|panic| tracing::error!(panic = panic_text(&**panic), "{what} panicked")).ok()
+}
+
 /// Drops a handler; a panic in its `Drop` goes no further.
 pub(crate) fn drop_handler(future: Option<HandlerFuture>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {

@@ -175,11 +175,15 @@ impl Sending {
     }
 }
 
+/// What a handler is told of an argument whose stream has panicked, or whose runtime has gone.
+pub(crate) fn broken_off() -> Error {
+    Error::new(Code::Internal, "the stream was dropped before its end").with_executed(Executed::Maybe)
+}
+
 impl Drop for Sending {
     fn drop(&mut self) {
         if !self.ended {
-            let error = Error::new(Code::Internal, "the stream was dropped before its end");
-            self.end(&Err(Failure::Rpc(error.with_executed(Executed::Maybe))));
+            self.end(&Err(Failure::Rpc(broken_off())));
         }
     }
 }

@@ -3,23 +3,25 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
+use tokio::task::coop;
 use tokio::time::Sleep;
 
 use super::blocking::Home;
 use super::clock::now;
 use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
-use super::flows::{Argument, Arguments};
+use super::flows::Arguments;
+use super::local_streams::LocalStreams;
 use crate::context::{Ambient, Origin, Peer};
-use crate::marshal::{Guard, ItemWriter, Payload, STREAM_REPLY, Shape};
+use crate::marshal::{Guard, Payload, STREAM_REPLY};
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
 use crate::service::{Ending, Failure, Reply, Request, Service, no_streams, unimplemented};
-use crate::stream::{CallStreams, Fill, Incoming, Inlet, Outlet};
-use crate::{Address, Executed, Metadata};
+use crate::stream::{Incoming, Inlet};
+use crate::{Address, Executed};
 
 /// A service that is called without leaving the process.
 pub(crate) struct InProcess {
@@ -56,22 +58,16 @@ impl InProcess {
             no_cancel: target.method.no_cancel,
         };
         let mut request = Request::new(target.method, call.payload.clone(), Guard::default());
-        let reply = call.streams.map(|_| Arc::<Mutex<LocalReply>>::default());
-        if let Some(reply) = &reply {
-            let arguments = arguments.into_iter().map(|argument| Mutex::new(Some(argument)));
-            let streams = LocalStreams {
-                arguments: arguments.collect(),
-                shape: target.method.shape,
-                reply: reply.clone(),
-            };
-            request = request.with_streams(Box::new(streams));
+        let streams = call.streams.map(|_| LocalStreams::new(arguments, target.method.shape));
+        if let Some(streams) = &streams {
+            request = request.with_streams(Box::new(streams.clone()));
         }
         let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
         Ok(LocalCall {
             future: Some(future),
             ambient: Some(Ambient::Origin(origin)),
             deadline: call.deadline.map(|deadline| (deadline, None)),
-            reply,
+            streams,
             oneway: call.oneway,
             no_cancel: target.method.no_cancel,
         })
@@ -91,8 +87,8 @@ pub(crate) struct LocalCall {
     ambient: Option<Ambient>,
     /// With its timer, once that has been needed.
     deadline: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
-    /// Where its reply is put if it is a stream, for a call with streams.
-    reply: Option<Arc<Mutex<LocalReply>>>,
+    /// Its streams, if it has any: its reply is there if that is one.
+    streams: Option<Arc<LocalStreams>>,
     /// Nobody waits for its end, nor learns how it was.
     oneway: bool,
     no_cancel: bool,
@@ -105,7 +101,7 @@ impl LocalCall {
             self.go_on();
             return Poll::Ready(Payload::from_slice(&[NIL]).into());
         }
-        if let Some(metadata) = self.take_opened() {
+        if let Some(metadata) = self.streams.as_ref().and_then(|streams| streams.take_opened()) {
             if let Poll::Ready(reply) = polled {
                 self.end_reply(reply.map(drop));
             }
@@ -127,33 +123,42 @@ impl LocalCall {
         let Some(future) = &mut self.future else { return Poll::Pending };
         let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
         if polled.is_ready() {
-            drop_handler(self.future.take());
+            self.drop_handler();
         }
         polled
     }
 
-    /// The metadata of a reply that is a stream, once it is there.
-    fn take_opened(&self) -> Option<Option<Box<Metadata>>> {
-        lock(self.reply.as_deref()?).opened.take()
+    fn drop_handler(&mut self) {
+        drop_handler(self.future.take());
+        if let Some(streams) = &self.streams {
+            streams.end_arguments();
+        }
     }
 
     fn end_reply(&self, ending: Ending) {
-        if let Some(reply) = &self.reply {
-            lock(reply).ending = Some(ending);
+        if let Some(streams) = &self.streams {
+            streams.end_reply(ending);
         }
+    }
+
+    /// Its deadline has passed while its reply flows.
+    fn end_overdue(&mut self) {
+        self.drop_handler();
+        self.end_reply(Err(Failure::Rpc(deadline_exceeded(Executed::Maybe))));
     }
 
     /// Lets the handler run on a task, since whoever polled it will not any more.
     fn go_on(&mut self) {
         let Some(future) = self.future.take() else { return };
-        if let Some(reply) = &self.reply {
-            lock(reply).unwanted = true;
+        if let Some(streams) = &self.streams {
+            streams.leave_reply();
+            streams.end_arguments();
         }
         let rest = LocalCall {
             future: Some(future),
             ambient: self.ambient.take(),
             deadline: self.deadline.take().filter(|_| !self.no_cancel),
-            reply: self.reply.take(),
+            streams: self.streams.take(),
             oneway: false,
             // Dropped once more, it is because its runtime is shut down.
             no_cancel: false,
@@ -162,6 +167,11 @@ impl LocalCall {
         if let Ok(handle) = handle {
             handle.spawn(rest);
         }
+    }
+
+    /// Whether its deadline has passed: also where a handler that is always ready gives its timer no turn.
+    fn is_overdue(&self) -> bool {
+        self.deadline.as_ref().is_some_and(|(deadline, _)| *deadline <= now())
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -198,44 +208,7 @@ impl Drop for LocalCall {
         if self.no_cancel {
             self.go_on();
         }
-        drop_handler(self.future.take());
-    }
-}
-
-/// The reply of a call in this process, if it is a stream: at most one batch of items lies here.
-#[derive(Default)]
-struct LocalReply {
-    /// Its metadata, until the caller has been told.
-    opened: Option<Option<Box<Metadata>>>,
-    items: Option<Incoming>,
-    ending: Option<Ending>,
-    /// Nobody takes items any more.
-    unwanted: bool,
-}
-
-fn lock(reply: &Mutex<LocalReply>) -> MutexGuard<'_, LocalReply> {
-    reply.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The handler's end of its reply. Whoever takes the items polls the handler, so nobody has to be woken.
-struct LocalOutlet(Arc<Mutex<LocalReply>>);
-
-impl Outlet for LocalOutlet {
-    fn poll_send(&mut self, _: &mut Context<'_>, items: &mut ItemWriter, _: bool) -> Poll<bool> {
-        let mut reply = lock(&self.0);
-        if reply.unwanted {
-            return Poll::Ready(false);
-        }
-        if reply.items.is_some() {
-            return Poll::Pending;
-        }
-        let count = items.count();
-        reply.items = Some(Incoming::Items { count, bytes: items.take() });
-        Poll::Ready(true)
-    }
-
-    fn poll_over(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        if lock(&self.0).unwanted { Poll::Ready(()) } else { Poll::Pending }
+        self.drop_handler();
     }
 }
 
@@ -247,10 +220,8 @@ impl LocalInlet {
         LocalInlet(call)
     }
 
-    /// What lies there.
     fn take(&self) -> Option<Incoming> {
-        let mut reply = lock(self.0.reply.as_deref()?);
-        reply.items.take().or_else(|| reply.ending.take().map(Incoming::End))
+        self.0.streams.as_ref()?.take_incoming()
     }
 }
 
@@ -259,56 +230,20 @@ impl Inlet for LocalInlet {
         if let Some(incoming) = self.take() {
             return Poll::Ready(incoming);
         }
+        // A handler that is always ready must not keep its caller's thread for itself.
+        let restore = ready!(coop::poll_proceed(cx));
         let call = &mut *self.0;
-        if let Poll::Ready(reply) = call.poll_handler(cx) {
+        if call.is_overdue() {
+            call.end_overdue();
+        } else if let Poll::Ready(reply) = call.poll_handler(cx) {
             call.end_reply(reply.map(drop));
         } else if call.poll_deadline(cx).is_ready() {
-            drop_handler(call.future.take());
-            call.end_reply(Err(Failure::Rpc(deadline_exceeded(Executed::Maybe))));
+            call.end_overdue();
         }
-        self.take().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-/// The streams of a call in this process: arguments are polled by the handler that takes their items.
-struct LocalStreams {
-    arguments: Vec<Mutex<Option<Argument>>>,
-    shape: Shape,
-    reply: Arc<Mutex<LocalReply>>,
-}
-
-impl CallStreams for LocalStreams {
-    fn argument(&self, number: u8) -> Option<Box<dyn Inlet>> {
-        let argument = self.arguments.get(usize::from(number).checked_sub(1)?)?;
-        let producer = argument.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Box::new(LocalArgument { producer, items: ItemWriter::new(self.shape), ending: None }))
-    }
-
-    fn reply(&self) -> Option<Box<dyn Outlet>> {
-        lock(&self.reply).opened = Some(crate::Context::current().take_reply_metadata());
-        Some(Box::new(LocalOutlet(self.reply.clone())))
-    }
-}
-
-struct LocalArgument {
-    producer: Argument,
-    items: ItemWriter,
-    ending: Option<Ending>,
-}
-
-impl Inlet for LocalArgument {
-    fn poll_items(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if let Some(ending) = self.ending.take() {
-            return Poll::Ready(Incoming::End(ending));
-        }
-        match self.producer.as_mut().poll_fill(cx, &mut self.items) {
-            Fill::Pending if self.items.is_empty() => return Poll::Pending,
-            Fill::End(ending) if self.items.is_empty() => return Poll::Ready(Incoming::End(ending)),
-            Fill::End(ending) => self.ending = Some(ending),
-            Fill::Pending | Fill::Full => {}
-        }
-        let count = self.items.count();
-        Poll::Ready(Incoming::Items { count, bytes: self.items.take() })
+        self.take().map_or(Poll::Pending, |incoming| {
+            restore.made_progress();
+            Poll::Ready(incoming)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ mod handler;
 mod handshake;
 mod in_process;
 mod link;
+mod local_streams;
 mod parked;
 mod peer_link;
 mod server;

@@ -85,7 +85,7 @@ impl<W, H> Connection<W, H> {
         let sent = self.calls.abandon(id);
         if self.streams.get(Caller::Here, id.number()).is_some() {
             // Also if its reply has come: then nobody takes the stream in it.
-            self.leave_call(id, effects);
+            self.leave_call(id.number(), effects);
         } else if let (Some(at), true) = (sent, self.is_open()) {
             self.leave(id, at);
         }
@@ -93,10 +93,9 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Nobody waits any more for a call with streams that was sent.
-    pub(super) fn leave_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
-        let reply = StreamKey::reply(Caller::Here, id.number());
-        self.streams.leave(reply);
-        self.cancel_streams(id.number(), effects);
+    pub(super) fn leave_call(&mut self, call: u64, effects: &mut Effects<W, H>) {
+        self.streams.leave(StreamKey::reply(Caller::Here, call));
+        self.cancel_streams(call, effects);
     }
 
     /// Nobody waits any more for a call that was sent at some place in the stream of bytes.

@@ -86,7 +86,7 @@ impl<W, H> Connection<W, H> {
         });
         for (id, at) in left {
             if self.streams.has(Caller::Here, id.number()) {
-                self.leave_call(id, effects);
+                self.leave_call(id.number(), effects);
             } else {
                 self.leave(id, at);
             }
