@@ -69,6 +69,11 @@ fn decode(elements: u32, mut reader: Reader<'_>, missing: usize) -> Result<Fragm
     Ok(Fragment { number, rest, length, data })
 }
 
+/// What is to be said of a fragment where they are not in use.
+pub(crate) fn unknown_fragment() -> Malformed {
+    super::unknown(kind::FRAGMENT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use std::fmt;
 
 pub(crate) use control::{GoAway, Reason, encode_cancel, encode_goaway, encode_ping, encode_pong};
 pub(crate) use fragment::{
-    FRAGMENT_BEGUN_BYTES, FRAGMENT_HEAD_BYTES, Fragment, decode_fragment, encode_fragment,
+    FRAGMENT_BEGUN_BYTES, FRAGMENT_HEAD_BYTES, Fragment, decode_fragment, encode_fragment, unknown_fragment,
 };
 pub(crate) use hello::{Hello, MAGIC, VERSIONS, encode_hello};
 pub(crate) use request::{Request, RequestHead, encode_request};
@@ -126,8 +126,12 @@ pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>,
         kind::FRAGMENT => Err(Malformed::new("a fragment within a message that came in fragments")),
         kind::HELLO => Err(Malformed::new("a second hello")),
         kind if kind::OPTIONAL.contains(&kind) => Ok(Message::Unknown),
-        kind => Err(Malformed::new(format!("messages of kind {kind} are unknown here and not optional"))),
+        kind => Err(unknown(kind)),
     }
+}
+
+fn unknown(kind: u64) -> Malformed {
+    Malformed::new(format!("messages of kind {kind} are unknown here and not optional"))
 }
 
 /// Decodes the hello, the one message that comes before all others.

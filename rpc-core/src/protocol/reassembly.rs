@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::connection::Violation;
 use super::transfers::MAX_UNDER_WAY;
 use crate::limits::Limits;
-use crate::message::{Fragment, Reason};
+use crate::message::{Fragment, Hello, Reason, unknown_fragment};
 use crate::pool::{self, LARGE_BYTES};
 
 /// From so much of a large message on it is kept in memory of the pool: whoever wants to hoard that has to send.
@@ -16,6 +16,8 @@ const POOLED_BYTES: usize = 64 * 1024;
 /// The messages of the other side of which the last fragment has not come.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
+    /// Both sides have said that they know fragments.
+    in_use: bool,
     /// How large they may be, all together.
     limit: usize,
     unfinished: Vec<Unfinished>,
@@ -34,8 +36,10 @@ struct Unfinished {
 }
 
 impl Reassembly {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Reassembly { limit: limits.message_bytes(), unfinished: Vec::new(), open: None }
+    /// Puts together what comes from a side that says this of itself.
+    pub(crate) fn new(limits: &Limits, peer: &Hello) -> Self {
+        let (in_use, limit) = (peer.has_fragments, limits.message_bytes());
+        Reassembly { in_use, limit, unfinished: Vec::new(), open: None }
     }
 
     /// Whether no message is under way.
@@ -57,6 +61,9 @@ impl Reassembly {
         fragment: Fragment<'_>,
         now: Instant,
     ) -> Result<Option<Vec<u8>>, Violation> {
+        if !self.in_use {
+            return Err(violation(Reason::Protocol, unknown_fragment()));
+        }
         let Fragment { number, rest, length, data } = fragment;
         let known = self.unfinished.iter().position(|message| message.number == number);
         let Some(rest) = rest else {
@@ -192,9 +199,13 @@ mod tests {
         Fragment { number, rest: None, length: 0, data: &[] }
     }
 
-    /// Takes whole messages of up to 1,000 bytes together.
+    /// Takes messages of up to 1 KiB together.
     fn small() -> (Reassembly, Instant) {
-        (Reassembly::new(&Limits::default().with_message_bytes(1_024)), Instant::now())
+        (with_limit(1_024), Instant::now())
+    }
+
+    fn with_limit(bytes: usize) -> Reassembly {
+        Reassembly::new(&Limits::default().with_message_bytes(bytes), &Hello::new(&Limits::default()))
     }
 
     #[test]
@@ -227,12 +238,6 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_ends_the_connection() {
-        let (full, now) = {
-            let (mut reassembly, now) = small();
-            assert_eq!(reassembly.take(fragment(1, 5, b"abc"), now).expect("a sound fragment"), None);
-            (reassembly, now)
-        };
-        drop(full);
         let data = Fragment { number: 1, rest: None, length: 1, data: b"x" };
         for (bad, reason) in [
             (fragment(1, 5, b"abc"), Reason::Protocol),
@@ -249,11 +254,20 @@ mod tests {
             (fragment(2, 1_016, b"x"), Reason::Frame),
             (fragment(2, u64::MAX, b"x"), Reason::Frame),
         ] {
-            let (mut reassembly, _) = small();
+            let (mut reassembly, now) = small();
             reassembly.take(fragment(1, 5, b"abc"), now).expect("a sound fragment");
             let violation = reassembly.take(bad, now).expect_err("it does not fit");
             assert_eq!(violation.reason, reason, "{bad:?}: {}", violation.message);
         }
+    }
+
+    #[test]
+    fn a_side_that_did_not_name_the_feature_sends_none() {
+        let mut hello = Hello::new(&Limits::default());
+        hello.has_fragments = false;
+        let mut reassembly = Reassembly::new(&Limits::default(), &hello);
+        let violation = reassembly.take(fragment(1, 0, b"a"), Instant::now()).expect_err("not in use");
+        assert_eq!(violation.reason, Reason::Protocol);
     }
 
     #[test]
@@ -285,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_declared_size_costs_nothing() {
-        let mut reassembly = Reassembly::new(&Limits::default().with_message_bytes(usize::MAX));
+        let mut reassembly = with_limit(usize::MAX);
         let now = Instant::now();
         let size = 1 << 31;
         reassembly.take(fragment(1, size - 1, b"a"), now).expect("a sound fragment");

@@ -101,7 +101,7 @@ impl Driver {
             peer,
             side,
             assembler: Assembler::new(link.limits.frame_bytes()),
-            reassembly: Reassembly::new(&link.limits),
+            reassembly: Reassembly::new(&link.limits, hello),
             dispatchers: Vec::new(),
             parked: Parked::default(),
             timer: Timer::default(),

@@ -133,7 +133,7 @@ impl Side {
         Side {
             connection: Connection::new(limits.clone(), now),
             assembler: Assembler::new(limits.frame_bytes()),
-            reassembly: Reassembly::new(&limits),
+            reassembly: Reassembly::new(&limits, &Hello::new(&limits)),
             limits,
             inbox: Vec::new(),
             woken: Vec::new(),
