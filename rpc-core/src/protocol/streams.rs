@@ -360,7 +360,7 @@ impl<W> Streams<W> {
         match self.flow(key) {
             Some(Flow::In(inflow)) if inflow.ending.is_none() => {
                 if inflow.allowed <= 0 {
-                    let message = format_args!("items for stream {} beyond its credit", Shown(key.name));
+                    let message = format!("items for stream {} beyond its credit", Shown(key.name));
                     return Err(Violation::new(Reason::Calm, message));
                 }
                 inflow.allowed -= bytes as i64;
@@ -372,7 +372,7 @@ impl<W> Streams<W> {
             Some(Flow::Over) => Ok(Received::Ignored),
             None if key.caller == Caller::There => Ok(Received::Ignored),
             _ => {
-                let message = format_args!("items for stream {}, which is not open", Shown(key.name));
+                let message = format!("items for stream {}, which is not open", Shown(key.name));
                 Err(Violation::new(Reason::Protocol, message))
             }
         }
@@ -394,7 +394,7 @@ impl<W> Streams<W> {
             Some(Flow::Over) => Received::Ignored,
             None if key.caller == Caller::There => Received::Ignored,
             _ => {
-                let message = format_args!("an end for stream {}, which is not open", Shown(key.name));
+                let message = format!("an end for stream {}, which is not open", Shown(key.name));
                 return Err(Violation::new(Reason::Protocol, message));
             }
         };
@@ -574,7 +574,7 @@ impl<W> Streams<W> {
                 match sum.filter(|sum| *sum <= MOST_CREDIT) {
                     Some(sum) => outflow.credit = sum,
                     None => {
-                        let message = format_args!("{bytes} bytes of credit overflow that of stream {shown}");
+                        let message = format!("{bytes} bytes of credit overflow that of stream {shown}");
                         return Err(Violation::new(Reason::Protocol, message));
                     }
                 }
@@ -589,7 +589,7 @@ impl<W> Streams<W> {
             (Some(Flow::Over), _) => Ok(Received::Ignored),
             (None, _) if key.caller == Caller::There => Ok(Received::Ignored),
             _ => {
-                let message = format_args!("credit for stream {shown}, which is not open");
+                let message = format!("credit for stream {shown}, which is not open");
                 Err(Violation::new(Reason::Protocol, message))
             }
         }
