@@ -66,8 +66,8 @@ impl Server {
     /// Clients that connect before [`Bound::serve`] is awaited wait.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`] if the address is not understood or two services or methods have one name,
-    /// [`Code::Unavailable`] if the system refuses the address.
+    /// [`Code::InvalidArgument`](crate::Code::InvalidArgument) if the address is not understood or two services or methods have one name,
+    /// [`Code::Unavailable`](crate::Code::Unavailable) if the system refuses the address.
     pub async fn bind<Via>(self, address: impl Listen<Via>) -> Result<Bound, Error> {
         let registry = self.registry.finish()?;
         let listener = address.into_listener().await?;
