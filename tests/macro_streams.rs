@@ -399,8 +399,8 @@ struct Dictionary(Vec<String>);
 trait Words {
     async fn starting(&self, with: &str) -> impl Stream<Item = String>;
     async fn of_lengths(&self, lengths: &[usize]) -> Result<impl Stream<Item = String>, Missing>;
-    async fn split(&self, text: &str, at: &String) -> impl Stream<Item = String> {
-        iter(text.split(at.as_str()).map(str::to_owned))
+    async fn split(&self, text: &str, at: &Vec<char>) -> impl Stream<Item = String> {
+        iter(text.split(at.as_slice()).map(str::to_owned))
     }
 }
 
@@ -420,7 +420,7 @@ async fn streams_borrow_from_the_handler_and_the_arguments() {
     let client = WordsClient::connect(address.as_str()).await.unwrap();
     assert_eq!(all(client.starting("a").await.unwrap()).await, ["ant", "adder"]);
     assert_eq!(all(client.of_lengths(&[5, 1]).await.unwrap()).await, ["adder"]);
-    assert_eq!(all(client.split("a, b", &", ".to_owned()).await.unwrap()).await, ["a", "b"]);
+    assert_eq!(all(client.split("a,b;c", &vec![',', ';']).await.unwrap()).await, ["a", "b", "c"]);
 }
 
 #[service]
@@ -632,7 +632,7 @@ async fn items_of_a_compact_service_are_positional() {
     let missing = || Missing { name: "b".into() };
     for address in [&compact, &positional] {
         let client = CompactClient::connect(address.as_str()).await.unwrap();
-        assert_eq!(all(client.points().await.unwrap()).await, [point.clone()]);
+        assert_eq!(all(client.points().await.unwrap()).await, std::slice::from_ref(&point));
         let (before, error) = until_error(client.until().await.unwrap()).await;
         assert_eq!((before, own(error).name.as_str()), (vec![point.clone()], "end"));
         assert_eq!(own(client.opened().await.unwrap_err()).name, "all");

@@ -136,7 +136,7 @@ mod tests {
             }
             assert!(bytes.is_empty());
             items.clear();
-            assert!(items.is_empty() && items.len() == 0);
+            assert_eq!((items.is_empty(), items.len()), (true, 0));
         }
         items.push("text").unwrap();
         assert_eq!(items.take().as_slice(), b"\xa4text");
@@ -145,6 +145,6 @@ mod tests {
         assert_eq!(items.seal().as_slice(), b"\xa4more");
         assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, &b"\xa4more"[..]));
         items.clear();
-        assert!(items.is_empty() && items.len() == 0);
+        assert_eq!((items.is_empty(), items.len()), (true, 0));
     }
 }

@@ -360,7 +360,7 @@ impl<W> Streams<W> {
         match self.flow(key) {
             Some(Flow::In(inflow)) if inflow.ending.is_none() => {
                 if inflow.allowed <= 0 {
-                    let message = format_args!("items for stream {} beyond its credit", Shown(key.name));
+                    let message = format!("items for stream {} beyond its credit", Shown(key.name));
                     return Err(Violation::new(Reason::Calm, message));
                 }
                 inflow.allowed -= items.bytes.len() as i64;
@@ -580,7 +580,7 @@ impl<W> Streams<W> {
                 match sum.filter(|sum| *sum <= MOST_CREDIT) {
                     Some(sum) => outflow.credit = sum,
                     None => {
-                        let message = format_args!("{bytes} bytes of credit overflow that of stream {shown}");
+                        let message = format!("{bytes} bytes of credit overflow that of stream {shown}");
                         return Err(Violation::new(Reason::Protocol, message));
                     }
                 }

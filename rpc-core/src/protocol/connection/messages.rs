@@ -30,7 +30,7 @@ impl<W, H> Connection<W, H> {
         effects: &mut Effects<W, H>,
     ) -> Result<Handled<'f>, Violation> {
         if frame.len() > self.longest {
-            let text = format_args!("a message of {} bytes, expected at most {}", frame.len(), self.longest);
+            let text = format!("a message of {} bytes, expected at most {}", frame.len(), self.longest);
             return Err(Violation::new(Reason::Frame, text));
         }
         let message = message::decode(frame, self.limits.metadata_bytes())

@@ -290,7 +290,7 @@ impl<W, H> Connection<W, H> {
         if items.bytes.is_empty() {
             self.empty_items += 1;
             if self.empty_items > MOST_EMPTY {
-                let message = format_args!("{MOST_EMPTY} messages of items without an item");
+                let message = format!("{MOST_EMPTY} messages of items without an item");
                 return Err(Violation::new(Reason::Calm, message));
             }
         } else {
@@ -363,7 +363,7 @@ impl<W, H> Connection<W, H> {
     fn check_seen(&self, key: StreamKey) -> Result<(), Violation> {
         let StreamName { call, stream } = key.name;
         if key.caller == Caller::There && call > self.highest_seen {
-            let message = format_args!("stream {stream} of call {call}, which was never made");
+            let message = format!("stream {stream} of call {call}, which was never made");
             return Err(Violation::new(Reason::Protocol, message));
         }
         Ok(())
