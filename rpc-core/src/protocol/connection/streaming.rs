@@ -299,7 +299,7 @@ impl<W, H> Connection<W, H> {
         match (items.count, items.bytes.len()) {
             (0, 0) => return Ok(()),
             (0, bytes) => {
-                let message = format_args!("{bytes} bytes behind a message of no items");
+                let message = format!("{bytes} bytes behind a message of no items");
                 return Err(Violation::new(Reason::Protocol, message));
             }
             _ => {}
