@@ -169,3 +169,27 @@ async fn every_shape_on_one_thread() {
 async fn every_shape_in_process() {
     every_shape(&NumbersClient::in_process(NumbersServer::new(Here))).await;
 }
+
+#[tokio::test]
+async fn items_go_in_messages_that_the_other_side_takes_and_one_that_fits_in_none_says_so() {
+    let limits = || rpc::Limits::default().with_message_bytes(4_096);
+    let server = Server::new().limits(limits()).add(NumbersServer::new(Here));
+    let bound = server.bind("tcp://127.0.0.1:0").await.expect("a port");
+    let address = bound.local_addr();
+    tokio::spawn(bound.serve());
+    let client = NumbersClient::connect(address).limits(limits()).await.expect("a connection");
+
+    let many = collect(client.count(300_000).await.expect("a stream")).await;
+    assert!(many.iter().copied().eq(0..300_000));
+    assert_eq!(client.sum(1, iter(0..200_000)).await.expect("a sum"), 199_999 * 100_000);
+    for size in [1, 1_000, 3_000, 4_000] {
+        assert_eq!(collect(client.large(9, size).await.expect("a stream")).await.len(), 9, "{size} bytes");
+    }
+    let mut large = client.large(2, 5_000).await.expect("a stream");
+    let error = large.next().await.expect("an end").expect_err("an error");
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    assert!(error.message().contains("5003 bytes") && error.message().contains("4064 bytes"), "{error}");
+    assert!(large.next().await.is_none());
+    // Nothing else is lost by it.
+    assert_eq!(client.sum(1, iter(0..3)).await.expect("a sum"), 3);
+}

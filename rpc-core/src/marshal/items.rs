@@ -7,7 +7,8 @@ use super::payload::Payload;
 use super::reader::Reader;
 use super::serializer::Marshaller;
 use super::{Fault, Guard, Shape};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Executed};
+use crate::limits::BATCH_BYTES;
 
 /// Marshals items side by side, into memory that is used again.
 pub(crate) struct ItemWriter {
@@ -15,22 +16,29 @@ pub(crate) struct ItemWriter {
     count: u32,
     /// All of the items, once they are in memory of their own; then no more are added.
     sealed: Option<Payload>,
+    /// How many bytes of items may go together.
+    limit: usize,
+    /// An item that did not fit beside those before it, and begins the next ones.
+    next: Option<Vec<u8>>,
 }
 
 impl ItemWriter {
-    pub(crate) fn new(shape: Shape) -> Self {
-        ItemWriter { marshaller: Marshaller::new(shape), count: 0, sealed: None }
+    /// Marshals up to `limit` bytes of items at a time.
+    pub(crate) fn new(shape: Shape, limit: usize) -> Self {
+        ItemWriter { marshaller: Marshaller::new(shape), count: 0, sealed: None, limit, next: None }
     }
 
     /// Appends an item. One that cannot be marshalled leaves no trace.
     ///
     /// # Errors
-    /// [`Code::Internal`] if the item's `Serialize` refuses.
+    /// [`Code::Internal`] if the item's `Serialize` refuses, [`Code::ResourceExhausted`] if it is above the limit by
+    /// itself.
     #[inline]
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
         debug_assert!(self.sealed.is_none(), "sealed items are cleared before the next ones");
         let before = self.len();
         match item.serialize(&mut self.marshaller) {
+            Ok(()) if self.len() > self.limit => self.exceeded(before),
             Ok(()) => {
                 self.count += 1;
                 Ok(())
@@ -40,6 +48,26 @@ impl ItemWriter {
                 Err(Error::new(Code::Internal, format!("an item cannot be marshalled: {fault}")))
             }
         }
+    }
+
+    /// The last item goes beyond the limit: it waits for the next ones, unless it is too large for any.
+    #[cold]
+    fn exceeded(&mut self, before: usize) -> Result<(), Error> {
+        let item = self.marshaller.writer().split_off(before);
+        if item.len() > self.limit {
+            let (size, limit) = (item.len(), self.limit);
+            let message =
+                format!("an item of {size} bytes, the other side takes messages of {limit} bytes at most");
+            return Err(Error::new(Code::ResourceExhausted, message).with_executed(Executed::Yes));
+        }
+        self.next = Some(item);
+        Ok(())
+    }
+
+    /// Whether there are enough items for once.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= BATCH_BYTES || self.next.is_some()
     }
 
     /// How many bytes the items take.
@@ -64,11 +92,15 @@ impl ItemWriter {
         }
     }
 
-    /// Forgets the items, and keeps their memory.
+    /// Forgets the items that went together, and keeps their memory.
     pub(crate) fn clear(&mut self) {
         self.marshaller.writer().clear();
         self.count = 0;
         self.sealed = None;
+        if let Some(next) = self.next.take() {
+            self.marshaller.writer().append(&next);
+            self.count = 1;
+        }
     }
 
     /// Lets go of memory, when none is needed for a while: an idle stream keeps none.
@@ -121,7 +153,7 @@ mod tests {
                 Err(S::Error::custom("no"))
             }
         }
-        let mut items = ItemWriter::new(Shape::Named);
+        let mut items = ItemWriter::new(Shape::Named, usize::MAX);
         for round in 0..2 {
             for number in 0..100u64 {
                 items.push(&(number << 30)).unwrap();
@@ -146,5 +178,23 @@ mod tests {
         assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, &b"\xa4more"[..]));
         items.clear();
         assert_eq!((items.is_empty(), items.len()), (true, 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_next_and_what_never_fits_is_refused() {
+        let mut items = ItemWriter::new(Shape::Named, 10);
+        for text in ["1234", "5678", "9"] {
+            assert!(!items.is_full());
+            items.push(text).unwrap();
+        }
+        assert!(items.is_full(), "the last one was too much");
+        assert_eq!((items.count(), items.as_slice()), (2, &b"\xa41234\xa45678"[..]));
+        items.clear();
+        assert_eq!((items.count(), items.as_slice()), (1, &b"\xa19"[..]));
+        let error = items.push("1234567890").unwrap_err();
+        assert_eq!(error.code(), Code::ResourceExhausted);
+        let message = "an item of 11 bytes, the other side takes messages of 10 bytes at most";
+        assert_eq!(error.message(), message);
+        assert_eq!((items.count(), items.as_slice()), (1, &b"\xa19"[..]), "it left no trace");
     }
 }

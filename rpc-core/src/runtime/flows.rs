@@ -80,6 +80,10 @@ impl LinkOutlet {
 }
 
 impl Outlet for LinkOutlet {
+    fn limit(&self) -> usize {
+        self.link.lock().connection.largest_batch()
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>, items: &mut ItemWriter, more: bool) -> Poll<bool> {
         let count = items.count();
         let bytes = if items.len() >= LARGE_BYTES {

@@ -97,7 +97,7 @@ impl CallStreams for Arc<LocalStreams> {
         let index = usize::from(number).checked_sub(1)?;
         let taken = std::mem::replace(&mut lock(self.arguments.get(index)?).taken, true);
         (!taken).then(|| -> Box<dyn Inlet> {
-            let items = ItemWriter::new(self.shape);
+            let items = ItemWriter::new(self.shape, usize::MAX);
             Box::new(LocalArgument { streams: self.clone(), index, items, ending: None })
         })
     }
@@ -112,6 +112,10 @@ impl CallStreams for Arc<LocalStreams> {
 struct LocalOutlet(Arc<LocalStreams>);
 
 impl Outlet for LocalOutlet {
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
+
     fn poll_send(&mut self, _: &mut Context<'_>, items: &mut ItemWriter, _: bool) -> Poll<bool> {
         let mut reply = lock(&self.0.reply);
         if reply.unwanted {

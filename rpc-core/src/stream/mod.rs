@@ -35,6 +35,9 @@ pub(crate) enum Incoming {
 
 /// Where the items of a stream go.
 pub(crate) trait Outlet: Send {
+    /// How many bytes of items may go together.
+    fn limit(&self) -> usize;
+
     /// Sends items, and then clears `items`; false if nobody wants them any more. If there are `more` to
     /// come at once, these may wait for them.
     fn poll_send(&mut self, cx: &mut Context<'_>, items: &mut ItemWriter, more: bool) -> Poll<bool>;

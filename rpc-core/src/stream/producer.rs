@@ -9,7 +9,6 @@ use pin_project_lite::pin_project;
 use serde::Serialize;
 
 use crate::failure::{Ending, Failure, MethodError};
-use crate::limits::BATCH_BYTES;
 use crate::marshal::{ItemWriter, Shape};
 
 /// A stream that marshals its items.
@@ -46,7 +45,7 @@ impl<S> Plain<S> {
 impl<S: Stream<Item: Serialize>> Producer for Plain<S> {
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>, items: &mut ItemWriter) -> Fill {
         let mut stream = self.project().stream;
-        while items.len() < BATCH_BYTES {
+        while !items.is_full() {
             match stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(item)) => {
                     if let Err(error) = items.push(&item) {
@@ -85,7 +84,7 @@ where
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>, items: &mut ItemWriter) -> Fill {
         let this = self.project();
         let mut stream = this.stream;
-        while items.len() < BATCH_BYTES {
+        while !items.is_full() {
             match stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(item))) => {
                     if let Err(error) = items.push(&item) {

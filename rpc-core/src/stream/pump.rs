@@ -26,7 +26,8 @@ pin_project! {
 
 impl<P> Pump<P> {
     pub(crate) fn new(producer: P, outlet: Box<dyn Outlet>, shape: Shape) -> Self {
-        Pump { producer, outlet, items: ItemWriter::new(shape), ending: None }
+        let items = ItemWriter::new(shape, outlet.limit());
+        Pump { producer, outlet, items, ending: None }
     }
 }
 
@@ -37,7 +38,7 @@ impl<P: Producer> Future for Pump<P> {
         let mut this = self.project();
         for _ in 0..BATCHES_A_TURN {
             let mut pending = false;
-            if this.ending.is_none() {
+            if this.ending.is_none() && !this.items.is_full() {
                 match this.producer.as_mut().poll_fill(cx, this.items) {
                     Fill::Full => {}
                     Fill::Pending => pending = true,
@@ -48,6 +49,10 @@ impl<P: Producer> Future for Pump<P> {
                 let more = !pending;
                 if !ready!(this.outlet.poll_send(cx, this.items, more)) {
                     return Poll::Ready(None);
+                }
+                // One that did not fit is left.
+                if !this.items.is_empty() {
+                    continue;
                 }
             }
             if let Some(ending) = this.ending.take() {
