@@ -258,7 +258,8 @@ impl History {
             1 => End::Rpc,
             _ => End::Well,
         };
-        let plan = self.random.below(8 * WINDOW as u64) as usize;
+        let most = if self.wide { 6 * LARGE } else { 8 * WINDOW };
+        let plan = self.random.below(most as u64) as usize;
         self.flows.push(Flow {
             call,
             from,
