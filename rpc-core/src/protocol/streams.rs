@@ -402,6 +402,8 @@ impl<W> Streams<W> {
     fn finished(&mut self, call: u64, mut woken: impl FnMut(W)) {
         let Some(streams) = self.here.get_mut(&call) else { return };
         streams.leave_arguments(&mut woken);
+        // Nothing comes for them after the final message, whether or not all of the reply has been taken.
+        streams.arguments.clear();
         if matches!(streams.reply, Flow::Over) {
             self.here.remove(&call);
         }

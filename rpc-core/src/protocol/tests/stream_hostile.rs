@@ -147,8 +147,12 @@ fn a_caller_tells_late_messages_from_those_that_must_not_come() {
         let violation = pair.client.frame(&make(id.number()), pair.now).expect_err(what);
         assert_eq!(violation.reason, Reason::Protocol, "{what}: {}", violation.message);
     }
-    let after_the_end: &[(&str, Make)] =
-        &[("items after the end", |id| items(id, 0, &[1])), ("a second end", |id| end(id, 0))];
+    let after_the_end: &[(&str, Make)] = &[
+        ("items after the end", |id| items(id, 0, &[1])),
+        ("a second end", |id| end(id, 0)),
+        ("credit for an argument", |id| credit(id, 1, 1)),
+        ("a stop of an argument", |id| stop(id, 1)),
+    ];
     for (what, make) in after_the_end {
         for taken in [false, true] {
             let (mut pair, id) = calling();
