@@ -6,10 +6,12 @@
 pub(crate) mod raw;
 pub(crate) mod wire;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rpc::{Address, Limits, Server, ShutdownHandle, service};
+use rpc::{Address, Error, Limits, Server, ShutdownHandle, Stream, Streaming, service};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -36,6 +38,19 @@ pub(crate) trait Target {
     /// The same, even if its caller has gone.
     #[rpc(no_cancel)]
     async fn insist(&self) -> u64;
+    /// All numbers from 0 on.
+    async fn count(&self, to: u64) -> impl Stream<Item = u64>;
+    /// The sum, or why there is none.
+    async fn total(&self, numbers: Streaming<u64>) -> Result<u64, Error>;
+    /// The numbers as they come.
+    async fn echo(&self, numbers: Streaming<u64>) -> impl Stream<Item = Result<u64, Error>>;
+    /// Takes numbers until something is wrong with them, and then waits for the gate.
+    async fn distrust(&self, numbers: Streaming<u64>) -> u64;
+    /// Looks at neither before the gate opens; then the sum of both.
+    async fn neglect(&self, left: Streaming<u64>, right: Streaming<u64>) -> Result<u64, Error>;
+    /// The sum of what came before its caller had gone, which it outlives.
+    #[rpc(no_cancel)]
+    async fn outlive(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64>;
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -143,6 +158,57 @@ impl Target for Handler {
     async fn insist(&self) -> u64 {
         self.wait().await
     }
+    async fn count(&self, to: u64) -> impl Stream<Item = u64> {
+        Entered { stream: rpc::iter(0..to), _visit: self.ledger.visit() }
+    }
+    async fn total(&self, numbers: Streaming<u64>) -> Result<u64, Error> {
+        let _entry = self.ledger.enter();
+        sum(numbers).await
+    }
+    async fn echo(&self, numbers: Streaming<u64>) -> impl Stream<Item = Result<u64, Error>> {
+        Entered { stream: numbers, _visit: self.ledger.visit() }
+    }
+    async fn distrust(&self, mut numbers: Streaming<u64>) -> u64 {
+        let _entry = self.ledger.enter();
+        let mut count = 0;
+        while let Some(Ok(_)) = numbers.next().await {
+            count += 1;
+        }
+        self.gate.acquire().await.expect("the gate is never closed").forget();
+        count
+    }
+    async fn neglect(&self, left: Streaming<u64>, right: Streaming<u64>) -> Result<u64, Error> {
+        let _entry = self.ledger.enter();
+        self.gate.acquire().await.expect("the gate is never closed").forget();
+        Ok(sum(left).await? + sum(right).await?)
+    }
+    async fn outlive(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64> {
+        let _entry = self.ledger.enter();
+        let sum = sum(numbers).await.unwrap_or_default();
+        Entered { stream: rpc::iter(sum..), _visit: self.ledger.visit() }
+    }
+}
+
+async fn sum(mut numbers: Streaming<u64>) -> Result<u64, Error> {
+    let mut sum = 0_u64;
+    while let Some(number) = numbers.next().await {
+        sum = sum.wrapping_add(number?);
+    }
+    Ok(sum)
+}
+
+/// A stream whose handler counts as running as long as there is somebody to poll it.
+struct Entered<S> {
+    stream: S,
+    _visit: Visit,
+}
+
+impl<S: Stream + Unpin> Stream for Entered<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        Pin::new(&mut self.stream).poll_next(cx)
+    }
 }
 
 /// How many handlers were started, and how many of those have not ended or been dropped.
@@ -164,6 +230,12 @@ impl Ledger {
         Running(self)
     }
 
+    /// The same for what outlives the handler's future.
+    fn visit(&self) -> Visit {
+        std::mem::forget(self.enter());
+        Visit(self.clone())
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         *self.0.borrow()
     }
@@ -180,6 +252,15 @@ impl Ledger {
         let reached = timeout(Duration::from_secs(60), reached).await.map(|_| ());
         assert!(reached.is_ok(), "{:?}, expected {count} to run", self.counts());
         since.elapsed()
+    }
+}
+
+/// An entry that owns its ledger.
+struct Visit(Ledger);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        drop(Running(&self.0));
     }
 }
 

@@ -44,6 +44,13 @@ impl Raw {
         raw
     }
 
+    /// The same, as a peer that knows streams, each of which begins with so many bytes of credit.
+    pub(crate) async fn open_streams(url: &str, stream_bytes: u64) -> Raw {
+        let mut raw = Raw::connect(url).await;
+        raw.greet(&wire::hello_streams(stream_bytes)).await;
+        raw
+    }
+
     /// Sends this and reads the other side's hello.
     pub(crate) async fn greet(&mut self, hello: &[u8]) -> Value {
         self.send(hello).await;
@@ -144,9 +151,13 @@ impl Liar {
 
     /// The next connection, after an honest hello.
     pub(crate) async fn welcome(&mut self) -> Raw {
+        self.welcome_with(&wire::hello()).await
+    }
+
+    pub(crate) async fn welcome_with(&mut self, hello: &[u8]) -> Raw {
         let mut raw = self.accept().await;
         raw.recv_hello().await;
-        raw.send(&wire::hello()).await;
+        raw.send(hello).await;
         raw
     }
 }

@@ -11,6 +11,7 @@ pub(crate) const STALL: u64 = 3;
 pub(crate) const CALM: u64 = 4;
 
 /// Codes of errors.
+pub(crate) const CANCELLED: u64 = 1;
 pub(crate) const INVALID_ARGUMENT: u64 = 3;
 pub(crate) const DEADLINE_EXCEEDED: u64 = 4;
 pub(crate) const RESOURCE_EXHAUSTED: u64 = 8;
@@ -38,6 +39,11 @@ pub(crate) fn hello_with(first: u64, last: u64, features: &[&str], limits: &[(&s
     [&MAGIC[..], &framed(&message)].concat()
 }
 
+/// The hello of a peer that knows streams, each of which begins with so many bytes of credit.
+pub(crate) fn hello_streams(stream_bytes: u64) -> Vec<u8> {
+    hello_with(1, 1, &["streams"], &[("stream_bytes", stream_bytes)])
+}
+
 pub(crate) fn request(id: u64, method: &str, params: &[u8]) -> Vec<u8> {
     array(&[&uint(0), &uint(id), &text(method), params])
 }
@@ -61,6 +67,54 @@ pub(crate) fn ping(token: u64) -> Vec<u8> {
 
 pub(crate) fn goaway(last_id: u64, reason: u64, message: &str) -> Vec<u8> {
     array(&[&uint(9), &uint(last_id), &uint(reason), &text(message)])
+}
+
+/// A call with so many streams among its arguments.
+pub(crate) fn open(id: u64, method: &str, streams: u64, params: &[u8]) -> Vec<u8> {
+    array(&[&uint(15), &uint(id), &text(method), &[0xc0], &[0x80], &uint(streams), params])
+}
+
+/// What stands at the place of a stream: its number.
+pub(crate) fn stream(number: u8) -> Vec<u8> {
+    vec![0xd4, 1, number]
+}
+
+/// The reply that is a stream.
+pub(crate) fn stream_reply(id: u64) -> Vec<u8> {
+    reply(id, &stream(0))
+}
+
+/// Items, as many as there are.
+pub(crate) fn items(id: u64, stream: u64, items: &[Vec<u8>]) -> Vec<u8> {
+    counted(id, stream, items.len() as u32, &items.concat())
+}
+
+/// Bytes that are said to be so many items.
+pub(crate) fn counted(id: u64, stream: u64, count: u32, bytes: &[u8]) -> Vec<u8> {
+    let head = [&[0x94][..], &uint(11), &uint(id), &uint(stream)].concat();
+    [&head[..], &[0xdd], &count.to_be_bytes(), bytes].concat()
+}
+
+pub(crate) fn end(id: u64, stream: u64) -> Vec<u8> {
+    array(&[&uint(12), &uint(id), &uint(stream), &[0xc0]])
+}
+
+/// The end of a stream with an error, which is what these bytes are or are not.
+pub(crate) fn end_with(id: u64, stream: u64, error: &[u8]) -> Vec<u8> {
+    array(&[&uint(12), &uint(id), &uint(stream), error])
+}
+
+pub(crate) fn credit(id: u64, stream: u64, bytes: u64) -> Vec<u8> {
+    array(&[&uint(13), &uint(id), &uint(stream), &uint(bytes)])
+}
+
+/// Nothing more is wanted of a stream.
+pub(crate) fn stop(id: u64, stream: u64) -> Vec<u8> {
+    array(&[&uint(13), &uint(id), &uint(stream), &[0xc0]])
+}
+
+pub(crate) fn blocked(id: u64, stream: u64) -> Vec<u8> {
+    array(&[&uint(64), &uint(id), &uint(stream)])
 }
 
 /// An array of up to 15 elements that are MessagePack already, or are not, as the test likes.
@@ -105,6 +159,8 @@ pub(crate) enum Value {
     Binary(Vec<u8>),
     Array(Vec<Value>),
     Map(Vec<(Value, Value)>),
+    /// The extension of streams, with a number.
+    Stream(u8),
 }
 
 impl Value {
@@ -141,6 +197,10 @@ impl Value {
             0xd9..=0xdb => {
                 let size = sized(1 << (marker - 0xd9)) as usize;
                 Value::text(rest, size)
+            }
+            0xd4 => {
+                assert_eq!(sized(1), 1, "the extension of streams has the type 1");
+                Value::Stream(sized(1) as u8)
             }
             0xdc | 0xdd => {
                 let size = sized(2 << (marker - 0xdc)) as usize;
