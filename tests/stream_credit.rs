@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rpc::{Limits, Server, Stream, Streaming, iter, service};
 use support::link::delayed;
+use support::memory::{ran_alone, resident};
 use support::{
     Appetite, BATCH_BYTES, CONNECTED, Ended, FlowClient, FlowServer, Pace, Scene, Script, Serving, Taken,
     Then, Watch, Watched, Way, consume, everywhere, patiently,
@@ -366,21 +367,10 @@ async fn a_window_does_not_grow_for_a_consumer_that_is_slow() {
 
 // ---- memory ----
 
-/// Resident memory of this process. Source: proc_pid_statm(5).
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    statm.split(' ').nth(1).expect("its second field").parse::<u64>().expect("a number") * 4_096
-}
-
 #[test]
 fn a_hundred_slow_streams_cost_bounded_memory_on_both_sides_however_small_their_items() {
     const STREAMS: u64 = 100;
-    // In one process both sides are measured at once; alone in its process, for the others' memory is not this one's.
-    if std::env::var_os("RPC_TEST_ALONE").is_none() {
-        let mut alone = std::process::Command::new(std::env::current_exe().expect("this program"));
-        let name = "a_hundred_slow_streams_cost_bounded_memory_on_both_sides_however_small_their_items";
-        let status = alone.args(["--exact", name, "--nocapture"]).env("RPC_TEST_ALONE", "1").status();
-        assert!(status.expect("it runs already, so it can run once more").success());
+    if ran_alone("a_hundred_slow_streams_cost_bounded_memory_on_both_sides_however_small_their_items") {
         return;
     }
     everywhere(&[Way::Tcp], async |way| {

@@ -6,6 +6,7 @@
 #[path = "../lifecycle/mod.rs"]
 pub(crate) mod lifecycle;
 pub(crate) mod link;
+pub(crate) mod memory;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -379,6 +380,11 @@ impl Watched {
     pub(crate) fn watch(&self, key: u64) -> Arc<Watch> {
         let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         watches.entry(key).or_insert_with(Watch::new).clone()
+    }
+
+    /// Lets go of a watch that is not needed any more.
+    pub(crate) fn forget(&self, key: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
     async fn consume(&self, key: u64, mut items: Streaming<Item, Refused>, appetite: Appetite) -> Taken {
