@@ -1,13 +1,13 @@
 //! This framework over TCP with its defaults, all of its semantics switched on.
 
-use super::{Calls, Contender, Downloads, Error, Exchange, LARGEST_MESSAGE, Result, Streams};
+use super::{Calls, Contender, Downloads, Error, Exchange, Result, Streams};
 use crate::workload::PATTERN;
 use bytes::Bytes;
 use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, MapErr},
 };
-use rpc::{Limits, Server, Stream, Streaming, service};
+use rpc::{Server, Stream, Streaming, service};
 use std::{
     iter,
     net::{Ipv4Addr, SocketAddr},
@@ -42,7 +42,7 @@ impl Contender for Rpc {
     type Client = ArithmeticClient;
 
     async fn serve(announce: impl FnOnce(SocketAddr) + Send) -> Result<()> {
-        let server = Server::new().limits(limits()).add(ArithmeticServer::new(Wrapping));
+        let server = Server::new().add(ArithmeticServer::new(Wrapping));
         let bound = server.bind("tcp://127.0.0.1:0").await?;
         let port = bound.local_addr().port().ok_or("a TCP address has a port")?;
         announce((Ipv4Addr::LOCALHOST, port).into());
@@ -51,13 +51,8 @@ impl Contender for Rpc {
     }
 
     async fn connect(to: SocketAddr) -> Result<ArithmeticClient> {
-        Ok(ArithmeticClient::connect(format!("tcp://{to}")).limits(limits()).await?)
+        Ok(ArithmeticClient::connect(format!("tcp://{to}")).await?)
     }
-}
-
-/// The defaults, but for frames that hold the largest echo.
-fn limits() -> Limits {
-    Limits::default().with_frame_bytes(LARGEST_MESSAGE)
 }
 
 /// A client whose calls are marshalled but cross no socket.
