@@ -412,7 +412,7 @@ async fn a_server_that_gives_no_credit_holds_up_one_producer_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_vanishes_leaves_no_producer_and_no_consumer() {
+async fn case_89_a_server_that_vanishes_leaves_no_producer_and_no_consumer() {
     let mut liar = Liar::listen("stream-server-vanishes");
     let (client, mut raw) = connected(&mut liar, 1_000).await;
     let tasks = Handle::current().metrics().num_alive_tasks();
@@ -423,17 +423,15 @@ async fn a_server_that_vanishes_leaves_no_producer_and_no_consumer() {
         producers.push(alive);
         calls.push(tokio::spawn(client.total(watched).into_future()));
     }
-    let (mut count, id) = loop {
-        let call = tokio::spawn(client.count(7).into_future());
-        let id = loop {
-            let message = next(&mut raw).await;
-            if message.kind() == 15 && message.elements()[5] == Value::Uint(0) {
-                break message.id();
-            }
-        };
-        raw.say(&wire::stream_reply(id)).await;
-        break (call.await.expect("joined").expect("a stream"), id);
+    let call = tokio::spawn(client.count(7).into_future());
+    let id = loop {
+        let message = next(&mut raw).await;
+        if message.kind() == 15 && message.elements()[5] == Value::Uint(0) {
+            break message.id();
+        }
     };
+    raw.say(&wire::stream_reply(id)).await;
+    let mut count = call.await.expect("joined").expect("a stream");
     raw.say(&wire::items(id, 0, &numbers([1]))).await;
     is_quiet(&mut raw).await;
     drop(raw);

@@ -486,6 +486,30 @@ async fn a_stream_above_the_limit_is_refused_and_places_come_back() {
     victim.is_at_rest().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn case_89_a_peer_that_vanishes_with_256_streams_leaves_nothing_behind() {
+    let victim = Victim::serve("streams-89").await;
+    for orderly in [false, true] {
+        let mut raw = Raw::open_streams(&victim.url, 1).await;
+        for id in 0..64 {
+            raw.say(&wire::open(4 * id + 1, "Target.count", 0, &to(1_000_000))).await;
+            raw.say(&wire::open(4 * id + 2, "Target.total", 1, &one())).await;
+            raw.say(&wire::items(4 * id + 2, 1, &numbers([1]))).await;
+            raw.say(&wire::open(4 * id + 3, "Target.neglect", 2, &two())).await;
+            raw.say(&wire::items(4 * id + 3, 2, &numbers([1]))).await;
+            raw.say(&wire::open(4 * id + 4, "Target.echo", 1, &one())).await;
+        }
+        victim.ledger.running(256).await;
+        if orderly {
+            raw.finish().await;
+        }
+        drop(raw);
+        let took = victim.ledger.running(0).await;
+        assert!(took < SECOND / 10, "{took:?}");
+        victim.is_at_rest().await;
+    }
+}
+
 // ---- credit ----
 
 #[tokio::test(start_paused = true)]
