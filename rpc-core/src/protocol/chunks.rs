@@ -72,3 +72,60 @@ impl Chunks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::StreamName;
+
+    fn push(chunks: &mut Chunks, bytes: &[u8]) {
+        let items = Items { name: StreamName { call: 1, stream: 1 }, count: bytes.len() as u32, bytes };
+        chunks.push(&items, Payload::from_slice);
+    }
+
+    #[test]
+    fn items_come_out_as_they_went_in_and_small_ones_together() {
+        let sizes = [1, 2, 4_095, 4_096, 5, 20_000, 1, 1, 1_000, 3];
+        for window in [1, 100, 64 * 1024] {
+            for taken_early in 0..sizes.len() {
+                let (mut chunks, mut sent, mut received) = (Chunks::new(window), Vec::new(), Vec::new());
+                let mut count = 0;
+                let mut take = |chunks: &mut Chunks| {
+                    let chunk = chunks.pop()?;
+                    count += chunk.count as usize;
+                    received.extend_from_slice(&chunk.bytes);
+                    Some(())
+                };
+                for (index, size) in (0..200).zip(sizes.into_iter().cycle()) {
+                    let items = vec![index as u8; size];
+                    push(&mut chunks, &items);
+                    sent.extend_from_slice(&items);
+                    if index % sizes.len() == taken_early {
+                        take(&mut chunks).expect("there is something");
+                    }
+                }
+                while take(&mut chunks).is_some() {}
+                assert!(sent == received && count == sent.len());
+            }
+        }
+    }
+
+    #[test]
+    fn counts_that_cannot_be_can_be_added_and_are_still_too_many() {
+        let mut chunks = Chunks::new(64 * 1024);
+        for bytes in [&[7; 10][..], &[], &[7], &[], &[7; 5_000], &[]] {
+            let items = Items { name: StreamName { call: 1, stream: 1 }, count: u32::MAX, bytes };
+            chunks.push(&items, Payload::from_slice);
+        }
+        let chunks: Vec<_> = std::iter::from_fn(|| chunks.pop()).collect();
+        assert!(chunks.iter().all(|chunk| chunk.count as usize > chunk.bytes.len()), "{chunks:?}");
+    }
+
+    #[test]
+    fn small_messages_take_little_more_than_their_bytes() {
+        let mut chunks = Chunks::new(64 * 1024);
+        (0..60_000).for_each(|_| push(&mut chunks, &[7]));
+        assert!(chunks.chunks.len() <= 60_000 / CHUNK_BYTES + 1);
+        assert!(chunks.tail.capacity() <= 2 * CHUNK_BYTES);
+    }
+}
