@@ -375,7 +375,7 @@ fn refused_opens_leave_nothing_and_what_follows_them_is_ignored() {
         }
         assert_eq!(pair.server.connection.ignored(), 2);
         let answer = pair.server.output();
-        assert_eq!(answer[4..9], [0x94, 1, 9, 0x94, code.number() as u8], "{answer:02x?}");
+        assert_eq!(answer[4..9], [0x94, 1, 9, 0x94, code.number()], "{answer:02x?}");
         if full {
             pair.server.reply(CallKey::Stream(8), 5);
             pair.server.frame(&open(9), pair.now).expect("a place is free");

@@ -412,8 +412,9 @@ fn cancels_do_not_free_places_of_what_still_runs() {
 
 #[test]
 fn whatever_a_final_message_says_it_is_one() {
+    type Messages = fn(u64) -> Vec<Vec<u8>>;
     // A call that is cancelled hears what the other side makes of that, in any form.
-    let finals: [fn(u64) -> Vec<Vec<u8>>; 4] = [
+    let finals: [Messages; 4] = [
         |id| vec![response(id, &[0x94, 1, 1, 0xa1, b'x', 0xc0], &[0xc0])],
         |id| vec![response(id, &[0xc0], &[7])],
         |id| vec![stream_reply(id), end(id, 0)],
