@@ -147,7 +147,7 @@ impl History {
                 .with_stream_bytes(window)
                 .with_max_stream_bytes(4 * window)
                 // Some messages go in fragments then, and hold their streams meanwhile.
-                .with_frame_bytes(if seed % 2 == 0 { LARGE / 5 } else { 4 * LARGE })
+                .with_frame_bytes(if seed.is_multiple_of(2) { LARGE / 5 } else { 4 * LARGE })
         };
         History {
             pair: Pair::with_limits(limits(), limits()),
