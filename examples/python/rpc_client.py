@@ -123,8 +123,8 @@ class Client:
 class Call:
     """A call that was sent: what has come for it, and those of its arguments that are streams and have not ended."""
 
-    def __init__(self, call_id, timeout, streams):
-        self.id, self.timeout, self.sending, self.is_open = call_id, timeout, streams, False
+    def __init__(self, call_id, timeout, streams, is_open):
+        self.id, self.timeout, self.sending, self.is_open = call_id, timeout, streams, is_open
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.inbox = deque()  # Messages; last may be the error that ends it.
         self.answered = self.abandoned = False
@@ -137,12 +137,11 @@ class Connection:
         self.leaving, self.reply_metadata = False, {}
         self._limits, self._ids, self._calls, self._parts = limits, itertools.count(1), {}, {}
         self._buffer, self._ended, self._socket = bytearray(), False, None
-        self._whole = self._longest = limits["frame_bytes"]  # Until the server has said what it takes.
         deadline = time.monotonic() + 5
         try:
             self._socket = open_socket()
             self._socket.setblocking(False)
-            self._send([Kind.HELLO, VERSION, VERSION, FEATURES, limits], before=MAGIC)
+            self._write(MAGIC + frame(pack([Kind.HELLO, VERSION, VERSION, FEATURES, limits])))
             self._fill(len(MAGIC), deadline)
             if not self._buffer.startswith(MAGIC):
                 raise self._lost("the server does not speak this protocol")
@@ -218,17 +217,14 @@ class Connection:
         numbers = iter(streams)
         arguments = [msgpack.ExtType(1, bytes([next(numbers)])) if isinstance(argument, Stream) else argument
                      for argument in arguments]
-        call = Call(next(self._ids), timeout, streams)
-        message = request([call.id], method, arguments, timeout, metadata)
-        if is_open or streams:
-            call.is_open = True
-            message = [Kind.OPEN, call.id, method, micros(timeout), metadata or {}, len(streams), arguments]
+        call = Call(next(self._ids), timeout, streams, is_open or bool(streams))
+        if call.is_open:
             if not self._has_streams:
                 raise RpcError(Code.UNIMPLEMENTED, Executed.NO, "the server knows no streams")
             self._await_place(call)
         for stream in streams.values():
             stream.credit = self._theirs["stream_bytes"]
-        self._send(message)
+        self._send(request([call.id], method, arguments, timeout, metadata, [len(streams)] if call.is_open else []))
         self._calls[call.id] = call
         return call
 
@@ -278,7 +274,7 @@ class Connection:
                 self._send([Kind.END, call.id, number, error])
             else:
                 call.sending[number].credit -= len(item)
-                self._write(pack([Kind.ITEM, call.id, number, [None]])[:-1] + item)
+                self._send_packed(pack([Kind.ITEM, call.id, number, [None]])[:-1] + item)
         return bool(ready)
 
     def _finish(self, call):
@@ -309,9 +305,10 @@ class Connection:
     def _handle(self, message):
         match message:
             case [Kind.RESPONSE | Kind.REPLY, call_id, *_, error, result] if call := self._calls.get(call_id):
-                if not call.answered:  # A second answer is ignored.
-                    call.inbox.append(message)
+                if call.answered:
+                    return  # A second answer is ignored.
                 call.answered = True
+                call.inbox.append(message)
                 if not call.is_open or error is not None or result != REPLY_STREAM:
                     self._over(call)
             # Items and ends of a stream 0 are for calls from here; others would be for calls of the server's.
@@ -345,7 +342,7 @@ class Connection:
 
     def _leave(self, last_id, reason, text):
         self.leaving = True
-        for call in [call for call in self._calls.values() if call.id > last_id]:
+        for call in [call for call in self._calls.values() if call.id > last_id and not call.answered]:
             call.inbox.append(RpcError(Code.UNAVAILABLE, Executed.NO, f"the server did not take the call: {text}"))
             self._over(call)
         if reason != DRAIN:
@@ -367,25 +364,25 @@ class Connection:
 
     # ---- bytes ----
 
-    def _send(self, message, before=b""):
-        self._write(pack(message), before)
+    def _send(self, message):
+        self._send_packed(pack(message))
 
-    def _write(self, body, before=b""):
+    def _send_packed(self, body):
         """Sends a message, in fragments if it is large."""
         if len(body) > self._longest:
             raise RpcError(Code.RESOURCE_EXHAUSTED, Executed.NO, f"the server takes {self._longest} bytes at most")
         if len(body) <= self._whole:
-            return self._write_frame(body, before)
+            return self._write(frame(body))
         step = min(FRAGMENT, self._theirs["frame_bytes"] - HEADS)
         for end in range(step, len(body) + step, step):
             # One message at a time is cut here, so that its number may always be the same.
-            self._write_frame(pack([Kind.FRAGMENT, 0, max(len(body) - end, 0), body[end - step : end]]))
+            self._write(frame(pack([Kind.FRAGMENT, 0, max(len(body) - end, 0), body[end - step : end]])))
 
-    def _write_frame(self, body, before=b""):
+    def _write(self, data):
         """Writes, and reads what comes meanwhile: two sides that only write would wait for each other."""
         if not self._socket:
             raise self._lost("the connection is closed")
-        data = memoryview(before + len(body).to_bytes(4, "big") + body)
+        data = memoryview(data)
         try:
             while data:
                 reading = [] if self._ended else [self._socket]
@@ -444,15 +441,17 @@ class Connection:
         self._ended = not received
 
 
-def request(call_id, method, arguments, timeout, metadata):
-    """A call as a message; `call_id` is a list of one, or empty if no reply is awaited."""
-    if timeout is None and not metadata:
+def request(call_id, method, arguments, timeout, metadata, streams=()):
+    """A call as a message. `call_id` is a list of one, or empty if no reply is awaited; so is `streams` for an open."""
+    if timeout is None and not metadata and not streams:
         return [Kind.REQUEST if call_id else Kind.NOTIFICATION, *call_id, method, arguments]
-    return [Kind.CALL if call_id else Kind.SEND, *call_id, method, micros(timeout), metadata or {}, arguments]
+    kind = Kind.OPEN if streams else Kind.CALL if call_id else Kind.SEND
+    micros = None if timeout is None else int(timeout * 1_000_000)
+    return [kind, *call_id, method, micros, metadata or {}, *streams, arguments]
 
 
-def micros(timeout):
-    return None if timeout is None else int(timeout * 1_000_000)
+def frame(body):
+    return len(body).to_bytes(4, "big") + body
 
 
 def pack(value):

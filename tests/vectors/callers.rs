@@ -151,7 +151,7 @@ pub(crate) async fn call(exchange: &str, connected: Result<Channel, Error>, cues
             assert_eq!(calculator.sum(iter([1, 2, 39])).await.unwrap(), 42);
             assert_eq!(first(&mut calculator.ticks().await.unwrap()).await, 0);
         }
-        "a stream from the server" | "a stream in fragments" => {
+        "a stream from the server" | "a second answer within a stream" | "a stream in fragments" => {
             assert_eq!(collect(calculator.primes(10)).await, [2, 3, 5, 7]);
         }
         "an empty stream" => assert_eq!(collect(calculator.primes(1)).await, [0; 0]),

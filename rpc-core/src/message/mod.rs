@@ -71,12 +71,17 @@ pub(crate) enum Message<'a> {
     Unknown,
 }
 
-/// Decodes one message; of its metadata no more is kept than the limit, in bytes.
+/// Decodes one message; of its metadata no more is kept than the limit, in bytes. Where streams are not in use, their
+/// kinds are as unknown as those of a later version.
 ///
 /// # Errors
 /// The envelope is not sound: the connection cannot go on, since nobody knows what the message meant. What is
 /// *in* it (arguments, a result) is not looked at.
-pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>, Malformed> {
+pub(crate) fn decode(
+    frame: &[u8],
+    metadata_limit: usize,
+    has_streams: bool,
+) -> Result<Message<'_>, Malformed> {
     let mut reader = Reader::new(frame);
     let elements = reader.array("a message")?;
     let kind = reader.uint("the kind of a message")?;
@@ -88,6 +93,7 @@ pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>,
         }
     };
     match kind {
+        kind::ITEM | kind::END | kind::CREDIT | kind::OPEN if !has_streams => Err(unknown(kind)),
         kind::REQUEST | kind::NOTIFICATION | kind::CALL | kind::SEND | kind::OPEN => {
             expect(request::elements(kind))?;
             request::decode(kind, reader, metadata_limit)
@@ -122,7 +128,7 @@ pub(crate) fn decode(frame: &[u8], metadata_limit: usize) -> Result<Message<'_>,
             expect(4)?;
             stream::decode_credit(reader)
         }
-        kind::BLOCKED if elements == 3 => stream::decode_blocked(reader),
+        kind::BLOCKED if has_streams && elements == 3 => stream::decode_blocked(reader),
         kind::FRAGMENT => Err(Malformed::new("a fragment within a message that came in fragments")),
         kind::HELLO => Err(Malformed::new("a second hello")),
         kind if kind::OPTIONAL.contains(&kind) => Ok(Message::Unknown),
@@ -166,14 +172,29 @@ mod tests {
     use super::*;
 
     fn refused(frame: &[u8]) -> String {
-        decode(frame, 100).expect_err("an unsound envelope").to_string()
+        decode(frame, 100, true).expect_err("an unsound envelope").to_string()
     }
 
     #[test]
     fn case_22_an_unknown_optional_kind_is_skipped_and_a_mandatory_one_is_not() {
-        assert!(matches!(decode(&[0x92, 64, 1], 100), Ok(Message::Unknown)));
-        assert!(matches!(decode(&[0x91, 127], 100), Ok(Message::Unknown)));
+        assert!(matches!(decode(&[0x92, 64, 1], 100, true), Ok(Message::Unknown)));
+        assert!(matches!(decode(&[0x91, 127], 100, true), Ok(Message::Unknown)));
         assert_eq!(refused(&[0x92, 63, 1]), "messages of kind 63 are unknown here and not optional");
+    }
+
+    #[test]
+    fn the_kinds_of_streams_are_unknown_where_these_are_not_in_use() {
+        for kind in [11, 12, 13, 15] {
+            for sound in [&[0x94, kind, 1, 1, 0xc0][..], &[0x91, kind]] {
+                let refused = decode(sound, 100, false).expect_err("not in use").to_string();
+                assert_eq!(refused, format!("messages of kind {kind} are unknown here and not optional"));
+            }
+        }
+        // An optional one is skipped, whatever it looks like.
+        for blocked in [&[0x93, 64, 1, 0][..], &[0x93, 64, 1, 0xc0]] {
+            assert!(matches!(decode(blocked, 100, false), Ok(Message::Unknown)));
+        }
+        assert!(decode(&[0x93, 64, 1, 0xc0], 100, true).is_err());
     }
 
     #[test]
@@ -218,9 +239,9 @@ mod tests {
         frame.push(7);
         frames.push(frame);
         for frame in frames {
-            assert!(decode(&frame, 100).is_ok(), "{frame:?}");
+            assert!(decode(&frame, 100, true).is_ok(), "{frame:?}");
             for end in 0..frame.len() - 1 {
-                assert!(decode(&frame[..end], 100).is_err(), "{:?}", &frame[..end]);
+                assert!(decode(&frame[..end], 100, true).is_err(), "{:?}", &frame[..end]);
             }
         }
     }

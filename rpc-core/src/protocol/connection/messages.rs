@@ -33,7 +33,7 @@ impl<W, H> Connection<W, H> {
             let text = format!("a message of {} bytes, expected at most {}", frame.len(), self.longest);
             return Err(Violation::new(Reason::Frame, text));
         }
-        let message = message::decode(frame, self.limits.metadata_bytes())
+        let message = message::decode(frame, self.limits.metadata_bytes(), self.peer.has_streams)
             .map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
         match message {
             Message::Request(head, params) => return self.admit(head, params, now),
