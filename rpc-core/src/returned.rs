@@ -84,7 +84,7 @@ impl<T: DeserializeOwned, E: MethodError> Returned for Streaming<T, E> {
     }
 
     fn into_blocking(self, home: CallHome) -> Items<T, E> {
-        Items { stream: self, home: home.0 }
+        Items { stream: Some(self), home: home.0 }
     }
 }
 
@@ -93,10 +93,11 @@ impl<T: DeserializeOwned, E: MethodError> Returned for Streaming<T, E> {
 ///
 /// # Errors
 /// As [`Streaming`]; and [`Code::FailedPrecondition`] inside an async task, or if the client was opened on a
-/// current-thread runtime, as [`Call::blocking`](crate::Call::blocking) says it.
+/// current-thread runtime, as [`Call::blocking`](crate::Call::blocking) says it. This, too, is the last item.
 #[must_use = "dropping it stops the stream's producer"]
 pub struct Items<T, E: MethodError = Error> {
-    stream: Streaming<T, E>,
+    /// Gone where it could not be waited for.
+    stream: Option<Streaming<T, E>>,
     home: Option<Home>,
 }
 
@@ -104,14 +105,19 @@ impl<T: DeserializeOwned, E: MethodError> Iterator for Items<T, E> {
     type Item = Result<T, E::CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        block_on(self.home.as_ref(), self.stream.next()).unwrap_or_else(|error| Some(Err(error.into())))
+        let item = block_on(self.home.as_ref(), self.stream.as_mut()?.next());
+        item.unwrap_or_else(|error| {
+            // A loop that goes on after an error is not to find the same one for ever.
+            self.stream = None;
+            Some(Err(error.into()))
+        })
     }
 }
 
 impl<T: DeserializeOwned, E: MethodError> Streaming<T, E> {
     /// The items for a thread that may block: in a handler's `spawn_blocking`, say.
     pub fn blocking(self) -> Items<T, E> {
-        Items { stream: self, home: None }
+        Items { stream: Some(self), home: None }
     }
 }
 

@@ -112,7 +112,7 @@ impl LocalCall {
                 let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
                 Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata })
             }
-            Poll::Pending if self.poll_deadline(cx).is_ready() => {
+            Poll::Pending if self.is_overdue() || self.poll_deadline(cx).is_ready() => {
                 Poll::Ready(deadline_exceeded(Executed::Maybe).into())
             }
             Poll::Pending => Poll::Pending,
@@ -169,7 +169,7 @@ impl LocalCall {
         }
     }
 
-    /// Whether its deadline has passed: also where a handler that is always ready gives its timer no turn.
+    /// Whether its deadline has passed: also where a handler that is always ready leaves its timer no turn.
     fn is_overdue(&self) -> bool {
         self.deadline.as_ref().is_some_and(|(deadline, _)| *deadline <= now())
     }
