@@ -96,6 +96,11 @@ impl Transfer {
         Transfer { owner, pieces, rest, followers: Vec::new() }
     }
 
+    /// How much of it has not gone.
+    pub(super) fn rest(&self) -> usize {
+        self.rest
+    }
+
     /// Takes the next bytes, so many at most, as slices of the pieces.
     fn cut(&mut self, mut bytes: usize) -> [Bytes; 3] {
         let cut = self.pieces.each_mut().map(|piece| {

@@ -43,6 +43,7 @@ pub(crate) struct Target {
     pub(crate) service_name: &'static str,
     pub(crate) method: &'static Method,
     pub(crate) poll_time: PollTime,
+    pub(crate) reply_size: ReplySize,
 }
 
 impl Registry {
@@ -54,8 +55,13 @@ impl Registry {
         }
         for method in S::METHODS {
             let id = TargetId(self.targets.len());
-            let poll_time = PollTime::default();
-            self.targets.push(Target { service: index, service_name: S::NAME, method, poll_time });
+            self.targets.push(Target {
+                service: index,
+                service_name: S::NAME,
+                method,
+                poll_time: PollTime::default(),
+                reply_size: ReplySize::default(),
+            });
             for name in std::iter::once(&method.name).chain(method.aliases) {
                 let name =
                     if S::NAME.is_empty() { (*name).to_owned() } else { format!("{}.{name}", S::NAME) };
@@ -262,9 +268,71 @@ impl PollTime {
     }
 }
 
+/// How large a method's replies are: a running average, from which follows whether its handlers may start while much
+/// waits to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct ReplySize {
+    /// In bytes; 0 if there has been none.
+    average: AtomicU32,
+}
+
+/// Below this as many replies as a connection may have calls are no burden.
+const SMALL_REPLY_BYTES: u32 = 16 * 1024;
+
+impl ReplySize {
+    /// Whether they are known to be small. What has not been measured is not.
+    pub(crate) fn is_small(&self) -> bool {
+        let average = self.average.load(Ordering::Relaxed);
+        average != 0 && average < SMALL_REPLY_BYTES
+    }
+
+    /// One large reply after many small ones makes them large, for so much would be at stake.
+    pub(crate) fn record(&self, bytes: usize) {
+        let sample = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let average = self.average.load(Ordering::Relaxed);
+        let next = match average {
+            0 => sample,
+            _ => average - average / WEIGHT + sample / WEIGHT,
+        };
+        self.average.store(next.max(1), Ordering::Relaxed);
+    }
+
+    /// Records a reply if it says something: one of many samples, or one that is not small.
+    #[inline]
+    pub(crate) fn note(&self, bytes: usize, sampled: bool) {
+        if sampled || bytes >= SMALL_REPLY_BYTES as usize {
+            self.record(bytes);
+        }
+    }
+}
+
+/// How much a reply carries.
+pub(crate) fn reply_bytes(reply: &Reply) -> usize {
+    match reply {
+        Ok(value) => value.len(),
+        Err(failure) => failure.bytes(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_reply_among_small_ones_is_noticed_and_forgotten() {
+        let size = ReplySize::default();
+        assert!(!size.is_small(), "what is not measured is not small");
+        (0..20).for_each(|_| size.record(9));
+        assert!(size.is_small());
+        size.note(SMALL_REPLY_BYTES as usize - 1, false);
+        assert!(size.is_small());
+        size.note(1 << 20, false);
+        assert!(!size.is_small());
+        size.record(usize::MAX);
+        assert!(!size.is_small());
+        (0..200).for_each(|_| size.record(0));
+        assert!(size.is_small());
+    }
 
     #[test]
     fn one_preemption_does_not_make_a_light_method_heavy() {

@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::buffers::{Scratch, with_scratch};
 use super::clock::now;
-use super::dispatch::{Dispatcher, Started, TargetId};
+use super::dispatch::{Dispatcher, Started, TargetId, reply_bytes};
 use super::flows::Served;
-use super::handler::HandlerTask;
+use super::handler::{HandlerTask, Start};
 use super::link::{Link, LinkEffects, Writer};
 use super::parked::Parked;
 use super::timer::Timer;
@@ -153,10 +153,12 @@ impl Driver {
             }
         };
         let limits = &self.link.limits;
+        // They wait for the other side to read as well.
+        let held = self.side == Side::Accepted && shared.held.bytes() > limits.message_bytes();
         // One that runs may be what waits for the reply that would be read.
         let parks = shared.connection.awaits_replies() && self.parked.bytes() <= limits.send_queue_bytes();
         let full = shared.connection.oneways() >= limits.calls() && !parks;
-        shared.reading_waits = waiting > limits.send_queue_bytes() || full;
+        shared.reading_waits = waiting > limits.send_queue_bytes() || full || held;
         if shared.reading_waits {
             let now = now();
             shared.connection.not_reading(now);
@@ -456,6 +458,7 @@ impl Driver {
         let Admitted { key, deadline, metadata, streams } = admitted;
         let target = self.link.registry.target(id);
         let method = target.method;
+        let bytes = params.len();
         let mut request = Request::new(method, params, Guard::from(&self.link.limits));
         if let CallKey::Stream(call) = key {
             request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
@@ -472,19 +475,27 @@ impl Driver {
         if self.dispatchers.is_empty() {
             self.dispatchers.resize_with(self.link.registry.len(), || None);
         }
+        let is_call = matches!(key, CallKey::Call(_));
+        // What is large takes long by itself, which says nothing about the method.
+        let is_large = bytes >= LARGE_BYTES;
+        // A stream is seldom ready at once, and has much to do if it is.
+        let at_once = target.poll_time.is_light()
+            && !is_large
+            && !matches!(key, CallKey::Stream(_))
+            && (!is_call || target.reply_size.is_small() || self.has_room(scratch.replies.bytes()));
         let dispatcher =
             self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
-        // A stream is seldom ready at once, and has much to do if it is.
-        let at_once = target.poll_time.is_light() && !matches!(key, CallKey::Stream(_));
-        let (future, timed) = if at_once {
+        let (future, start) = if at_once {
             self.samples = (self.samples + 1) % SAMPLE;
             let since = (self.samples == 0).then(Instant::now);
+            let is_sampled = since.is_some();
             let started = dispatcher.run(request, &mut ambient);
             if let Some(since) = since {
                 target.poll_time.record(since);
             }
             match started {
                 Started::Ended(reply) => {
+                    target.reply_size.note(reply_bytes(&reply), is_sampled);
                     if let Some(id) = key.reply_id() {
                         let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
                         scratch.replies.push(id, &reply, metadata.as_deref(), sizes);
@@ -494,11 +505,25 @@ impl Driver {
                 Started::Pending(future) => (future, None),
             }
         } else {
-            (dispatcher.start(request), (!method.streaming).then_some(id))
+            let start = if is_call { Start::Held { bytes, place: None } } else { Start::Free };
+            (dispatcher.start(request), Some(start))
         };
-        let link = self.link.clone();
-        HandlerTask { link, key, ambient, future: Some(future), timed }.spawn(!method.no_cancel);
+        HandlerTask {
+            link: self.link.clone(),
+            key,
+            ambient,
+            future: Some(future),
+            target: id,
+            timed: start.is_some() && !method.streaming && !is_large,
+            start: start.unwrap_or(Start::Free),
+        }
+        .spawn(!method.no_cancel);
         Ran::Kept
+    }
+
+    /// Whether a reply that may be large can be begun, beside so many bytes that this read has caused.
+    fn has_room(&self, bytes: usize) -> bool {
+        bytes <= self.link.limits.send_queue_bytes() && !self.link.is_crowded(&self.link.lock())
     }
 
     // ---- writing ----
@@ -645,7 +670,10 @@ impl Driver {
             self.poll_writes(cx)?;
         }
         // What had to go out before more could be read may be out: nothing else would wake the task for that.
-        if self.link.lock().reading_waits && !self.is_backed_up() {
+        let shared = self.link.lock();
+        let reading_waits = shared.reading_waits;
+        self.link.let_in(shared);
+        if reading_waits && !self.is_backed_up() {
             cx.waker().wake_by_ref();
         }
         Ok(())

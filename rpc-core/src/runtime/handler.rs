@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler};
+use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler, reply_bytes};
+use super::held::Place;
 use super::link::{Link, Running};
 use crate::context::Ambient;
 use crate::protocol::CallKey;
@@ -18,8 +19,18 @@ pub(crate) struct HandlerTask {
     pub(crate) ambient: Option<Ambient>,
     /// Gone once it has ended.
     pub(crate) future: Option<HandlerFuture>,
-    /// The method whose first poll is to be timed.
-    pub(crate) timed: Option<TargetId>,
+    pub(crate) target: TargetId,
+    /// The first poll is to be timed.
+    pub(crate) timed: bool,
+    pub(crate) start: Start,
+}
+
+/// How far a handler is from its first poll.
+pub(crate) enum Start {
+    /// If its reply may be large it waits while much waits to be sent. What its call takes until then.
+    Held { bytes: usize, place: Option<Place> },
+    /// It starts whenever it is polled, or has started.
+    Free,
 }
 
 impl HandlerTask {
@@ -39,27 +50,62 @@ impl HandlerTask {
     }
 }
 
+impl HandlerTask {
+    /// Waits until it may start; then gives the place that it had, if it had to wait.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<Place>> {
+        if let Start::Held { bytes, place } = &mut self.start {
+            // Its method may have been measured while it waited for a thread.
+            let is_free = place.is_none() && self.link.registry.target(self.target).reply_size.is_small();
+            if !is_free {
+                ready!(self.link.poll_start(place, *bytes, cx));
+            }
+        }
+        Poll::Ready(self.leave_start())
+    }
+
+    fn leave_start(&mut self) -> Option<Place> {
+        match std::mem::replace(&mut self.start, Start::Free) {
+            Start::Held { place, .. } => place,
+            Start::Free => None,
+        }
+    }
+
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(future) = &mut self.future else { return Poll::Ready(()) };
+        let target = self.link.registry.target(self.target);
+        let since = std::mem::take(&mut self.timed).then(Instant::now);
+        let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
+        if let Some(since) = since {
+            target.poll_time.record(since);
+        }
+        let reply = ready!(polled);
+        target.reply_size.record(reply_bytes(&reply));
+        drop_handler(self.future.take());
+        let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
+        self.link.handler_ended(self.key, Some((&reply, metadata.as_deref())));
+        Poll::Ready(())
+    }
+}
+
 impl Future for HandlerTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let Some(future) = &mut this.future else { return Poll::Ready(()) };
-        let timed = this.timed.take().map(|id| (&this.link.registry.target(id).poll_time, Instant::now()));
-        let polled = poll_handler(future.as_mut(), &mut this.ambient, cx);
-        if let Some((poll_time, since)) = timed {
-            poll_time.record(since);
+        let place = ready!(this.poll_start(cx));
+        let polled = this.poll_handler(cx);
+        if let Some(place) = place {
+            this.link.start_next(place);
         }
-        let Poll::Ready(reply) = polled else { return Poll::Pending };
-        drop_handler(this.future.take());
-        let metadata = this.ambient.as_ref().and_then(Ambient::take_reply_metadata);
-        this.link.handler_ended(this.key, Some((&reply, metadata.as_deref())));
-        Poll::Ready(())
+        polled
     }
 }
 
 impl Drop for HandlerTask {
     fn drop(&mut self) {
+        if let Some(place) = self.leave_start() {
+            self.link.start_next(place);
+        }
         if self.future.is_some() {
             drop_handler(self.future.take());
             if let Some(context) = self.ambient.as_ref().and_then(Ambient::made) {

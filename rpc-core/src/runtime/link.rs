@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::clock::now;
 use super::dispatch::Registry;
+use super::held::{Held, Place};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Next, Outbox};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) reading_waits: bool,
     /// One-way calls wait for those that run to end.
     pub(crate) has_parked: bool,
+    /// Handlers that start when enough has been written.
+    pub(crate) held: Held,
     /// The connection's task has gone: nobody writes any more.
     over: bool,
     /// It has been woken to write.
@@ -74,6 +77,7 @@ impl Link {
             armed: None,
             reading_waits: false,
             has_parked: false,
+            held: Held::default(),
             over: false,
             kicked: false,
             spare: Outbox::default(),
@@ -144,6 +148,49 @@ impl Link {
         effects.run();
     }
 
+    /// Whether a handler whose reply may be large may start. If not it is woken in its turn.
+    pub(crate) fn poll_start(
+        &self,
+        place: &mut Option<Place>,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut shared = self.lock();
+        if shared.over {
+            return Poll::Ready(());
+        }
+        let crowded = self.is_crowded(&shared);
+        shared.held.poll_start(place, crowded, bytes, cx.waker())
+    }
+
+    /// One that had to wait has started, or never will: it is the next one's turn if there is room.
+    pub(crate) fn start_next(&self, place: Place) {
+        let mut shared = self.lock();
+        shared.held.leave(place);
+        // What waits to start may be why nothing is read.
+        if shared.reading_waits {
+            shared.kick();
+        }
+        self.let_in(shared);
+    }
+
+    /// Lets a handler start that waits for it, if there is room.
+    pub(crate) fn let_in(&self, mut shared: MutexGuard<'_, Shared>) {
+        if shared.held.is_empty() || self.is_crowded(&shared) {
+            return;
+        }
+        let waker = shared.held.let_in();
+        drop(shared);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether so much waits to be sent that what may be large is not even begun.
+    pub(crate) fn is_crowded(&self, shared: &Shared) -> bool {
+        let unwritten = shared.writer.as_ref().map_or(0, Writer::unwritten);
+        let connection = &shared.connection;
+        connection.output_bytes() + connection.large_bytes() + unwritten > self.limits.send_queue_bytes()
+    }
+
     /// Takes no more calls from the other side and ends when those that run have ended.
     pub(crate) fn start_drain(&self) {
         let mut shared = self.lock();
@@ -164,6 +211,7 @@ impl Link {
         let mut shared = self.lock();
         shared.connection.close(error, &mut effects);
         shared.over = true;
+        effects.wake.extend(shared.held.let_all_in());
         let writer = shared.writer.take();
         drop(shared);
         drop(writer);
@@ -244,7 +292,7 @@ impl Shared {
         match result {
             Poll::Ready(Ok(())) => {
                 self.spare = std::mem::take(&mut writer.outbox);
-                if self.connection.has_output() || self.reading_waits {
+                if self.connection.has_output() || self.reading_waits || !self.held.is_empty() {
                     self.kick();
                 }
             }

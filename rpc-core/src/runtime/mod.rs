@@ -13,6 +13,7 @@ mod driver;
 mod flows;
 mod handler;
 mod handshake;
+mod held;
 mod in_process;
 mod link;
 mod local_streams;

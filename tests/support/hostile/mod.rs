@@ -277,6 +277,8 @@ pub(crate) struct Victim {
     pub(crate) url: String,
     pub(crate) ledger: Ledger,
     pub(crate) gate: Arc<Semaphore>,
+    /// What serves, for whoever wants to serve the same.
+    pub(crate) handler: Handler,
     pub(crate) neighbour: TargetClient,
     pub(crate) shutdown: ShutdownHandle,
     tasks: usize,
@@ -300,7 +302,7 @@ impl Victim {
         let (ledger, gate) = (handler.ledger.clone(), handler.gate.clone());
         let bound = Server::new()
             .limits(limits)
-            .add(TargetServer::new(handler))
+            .add(TargetServer::new(handler.clone()))
             .bind(url)
             .await
             .expect("an address of its own");
@@ -310,7 +312,7 @@ impl Victim {
         let neighbour = TargetClient::connect(&address).await.expect("a good client");
         assert_eq!(neighbour.add(1, 2).await.expect("a sum"), 3);
         let tasks = Handle::current().metrics().num_alive_tasks();
-        Victim { url, ledger, gate, neighbour, shutdown, tasks }
+        Victim { url, ledger, gate, handler, neighbour, shutdown, tasks }
     }
 
     /// A client that connects beside the neighbour.

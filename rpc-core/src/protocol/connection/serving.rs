@@ -120,6 +120,11 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
+    /// How much they carry.
+    pub(crate) fn bytes(&self) -> usize {
+        self.small.len() + self.large.iter().map(Transfer::rest).sum::<usize>()
+    }
+
     /// Adds a reply; one that is too large for the other side becomes an error that says so.
     pub(crate) fn push(
         &mut self,
