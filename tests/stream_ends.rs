@@ -627,7 +627,7 @@ impl Beside for Handler {
 
     async fn nested(&self, key: u64) -> impl Stream<Item = u64> {
         let flow = self.flow.clone().expect("there is one in this test");
-        let mut inner: Option<Pin<Box<rpc::Call<Streaming<Item, Refused>>>>> = None;
+        let mut inner = None;
         let mut items: Option<Streaming<Item, Refused>> = None;
         // Made where it is polled, so that it inherits what a call made in a handler does.
         From(move |cx: &mut std::task::Context<'_>| {

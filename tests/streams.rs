@@ -27,7 +27,7 @@ impl Numbers for Here {
     }
 
     async fn pick(&self, to: u64) -> Result<impl Stream<Item = u64>, Odd> {
-        if to % 2 == 0 { Ok(iter(0..to)) } else { Err(Odd(to)) }
+        if to.is_multiple_of(2) { Ok(iter(0..to)) } else { Err(Odd(to)) }
     }
 
     async fn even(&self, numbers: Vec<u64>) -> impl Stream<Item = Result<u64, Odd>> {
