@@ -9,22 +9,21 @@
 //! come and was not taken, and gives credit back as that is consumed. A call with streams is here from its open
 //! until its final message; what belongs to it is forgotten with it.
 
+mod flows_in;
+mod flows_out;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use self::flows_in::Inflow;
+pub(crate) use self::flows_in::Taken;
+pub(crate) use self::flows_out::Leave;
+use self::flows_out::Outflow;
 use super::Violation;
-use super::chunks::{Chunk, Chunks};
+use crate::failure::Failure;
 use crate::limits::Limits;
-use crate::marshal::Payload;
-use crate::message::{Items, REPLY_STREAM, Reason, StreamName};
-use crate::service::{Ending, Failure};
+use crate::message::{REPLY_STREAM, Reason, StreamName};
 use crate::{Code, Error, Executed};
-
-/// How much all streams of a connection together may grow beyond what each begins with.
-const GROWTH_BYTES: usize = 16 * 1024 * 1024;
-
-/// More credit than this is nobody's honest arithmetic.
-const MOST_CREDIT: i64 = 1 << 62;
 
 /// Which side made a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,59 +102,6 @@ enum Flow<W> {
     Out(Outflow<W>),
     /// It has ended, or nobody here has to do with it any more.
     Over,
-}
-
-/// A stream that comes to this side.
-#[derive(Debug)]
-struct Inflow<W> {
-    chunks: Chunks,
-    /// How many bytes may still come; below zero after a message that went beyond.
-    allowed: i64,
-    window: usize,
-    /// How many bytes were consumed for which no credit was given yet.
-    consumed: usize,
-    /// The other side has more and no credit, as far as is known.
-    blocked: bool,
-    ending: Option<Ending>,
-    /// The other side has ended it; else its ending was made here, and what still comes finds nobody.
-    ended_there: bool,
-    waiter: Option<W>,
-}
-
-/// A stream that goes to the other side.
-#[derive(Debug)]
-struct Outflow<W> {
-    credit: i64,
-    /// The other side knows that it is waited for.
-    said_blocked: bool,
-    /// It is in the queue of those who wait for room.
-    crowded: bool,
-    /// Its last message is large and still on its way out: nothing may overtake it.
-    held: bool,
-    /// The other side wants no more of it, and still hears of its end.
-    unwanted: bool,
-    waiter: Option<W>,
-}
-
-/// What there is to say to somebody who would send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
-    /// It may.
-    Given,
-    /// Not now; it is woken.
-    Wait,
-    /// Not now for want of credit, which the other side is to be told.
-    Blocked,
-    /// Never again: nobody wants it.
-    Over,
-}
-
-/// What there is for somebody who would consume.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    Items(Chunk),
-    End(Ending),
-    Wait,
 }
 
 impl<W> Streams<W> {
@@ -348,256 +294,6 @@ impl<W> Streams<W> {
         self.earliest = None;
     }
 
-    // ---- what flows in ----
-
-    /// Takes items of the other side. `keep` makes them outlast their frame.
-    pub(crate) fn receive(
-        &mut self,
-        key: StreamKey,
-        items: &Items<'_>,
-        keep: impl FnOnce(&[u8]) -> Payload,
-    ) -> Result<Received<W>, Violation> {
-        match self.flow(key) {
-            Some(Flow::In(inflow)) if inflow.ending.is_none() => {
-                if inflow.allowed <= 0 {
-                    let message = format!("items for stream {} beyond its credit", Shown(key.name));
-                    return Err(Violation::new(Reason::Calm, message));
-                }
-                inflow.allowed -= items.bytes.len() as i64;
-                inflow.blocked = false;
-                inflow.chunks.push(items, keep);
-                Ok(Received::Taken(inflow.waiter.take()))
-            }
-            Some(Flow::In(inflow)) if !inflow.ended_there => Ok(Received::Ignored),
-            Some(Flow::Over) => Ok(Received::Ignored),
-            Some(_) => Err(not_open("items", key)),
-            None => self.late("items", key),
-        }
-    }
-
-    /// The other side has ended a stream. The end of a reply is the final message of its call.
-    pub(crate) fn receive_end(
-        &mut self,
-        key: StreamKey,
-        ending: Ending,
-        woken: impl FnMut(W),
-    ) -> Result<Received<W>, Violation> {
-        let received = match self.flow(key) {
-            Some(Flow::In(inflow)) if !inflow.ended_there => {
-                inflow.ended_there = true;
-                inflow.ending.get_or_insert(ending);
-                Received::Taken(inflow.waiter.take())
-            }
-            Some(Flow::Over) => Received::Ignored,
-            Some(_) => return Err(not_open("an end", key)),
-            None => self.late("an end", key)?,
-        };
-        if key.caller == Caller::Here {
-            self.finished(key.name.call, woken);
-        }
-        Ok(received)
-    }
-
-    /// The final message of a call made here has come, and its reply's stream is all that may still be taken.
-    fn finished(&mut self, call: u64, mut woken: impl FnMut(W)) {
-        let Some(streams) = self.here.get_mut(&call) else { return };
-        streams.leave_arguments(&mut woken);
-        // Nothing comes for them after the final message, whether or not all of the reply has been taken.
-        streams.arguments.clear();
-        if matches!(streams.reply, Flow::Over) {
-            self.here.remove(&call);
-        }
-    }
-
-    /// The other side has more and no credit. Gives credit if the window, and not the consumer, is what limits it.
-    pub(crate) fn receive_blocked(&mut self, key: StreamKey) -> Option<u64> {
-        match self.flow(key) {
-            Some(Flow::In(inflow)) => inflow.blocked = true,
-            _ => return None,
-        }
-        self.credit_due(key)
-    }
-
-    /// Takes the next items, when so many bytes of the ones before have been consumed, and says which credit that
-    /// gives.
-    pub(crate) fn take(
-        &mut self,
-        key: StreamKey,
-        consumed: usize,
-        waiter: impl FnOnce(&mut Option<W>),
-    ) -> (Taken, Option<u64>) {
-        let Some(Flow::In(inflow)) = self.flow(key) else {
-            return (Taken::End(Err(call_over())), None);
-        };
-        inflow.consumed += consumed;
-        let taken = match inflow.chunks.pop() {
-            Some(chunk) => Taken::Items(chunk),
-            None => match inflow.ending.take() {
-                Some(ending) => {
-                    // It has ended for good, whatever the end was.
-                    inflow.ending = Some(Ok(()));
-                    self.leave(key);
-                    return (Taken::End(ending), None);
-                }
-                None => {
-                    waiter(&mut inflow.waiter);
-                    Taken::Wait
-                }
-            },
-        };
-        let credit = self.credit_due(key);
-        (taken, credit)
-    }
-
-    /// Nobody here consumes a stream any more. False if it had ended or is not there.
-    pub(crate) fn leave(&mut self, key: StreamKey) -> bool {
-        let window = self.window;
-        let Some(flow @ Flow::In(_)) = self.flow(key) else { return false };
-        let Flow::In(inflow) = std::mem::replace(flow, Flow::Over) else {
-            unreachable!("it was matched in the line before")
-        };
-        self.grown -= inflow.window - window;
-        if inflow.ended_there && key.caller == Caller::Here {
-            // Its final message has come, so there is nothing left of its call.
-            self.here.remove(&key.name.call);
-        }
-        inflow.ending.is_none()
-    }
-
-    /// The credit that is due to a stream.
-    fn credit_due(&mut self, key: StreamKey) -> Option<u64> {
-        let (max_window, room) = (self.max_window, GROWTH_BYTES.saturating_sub(self.grown));
-        let Some(Flow::In(inflow)) = self.flow(key) else { return None };
-        if inflow.ending.is_some() {
-            return None;
-        }
-        // All that has come is consumed, somebody waits, and there is more: the window is too small.
-        let starved = inflow.blocked && inflow.waiter.is_some();
-        let mut growth = 0;
-        if starved {
-            growth = inflow.window.min(max_window - inflow.window).min(room);
-            inflow.window += growth;
-            inflow.blocked = false;
-        }
-        if !starved && inflow.consumed < inflow.window.div_ceil(2) {
-            return None;
-        }
-        let credit = std::mem::take(&mut inflow.consumed) + growth;
-        inflow.allowed += credit as i64;
-        self.grown += growth;
-        (credit > 0).then_some(credit as u64)
-    }
-
-    // ---- what flows out ----
-
-    /// Whether somebody may send items now; if so, so many bytes of them are taken from the credit.
-    pub(crate) fn ask(
-        &mut self,
-        key: StreamKey,
-        bytes: usize,
-        crowd: bool,
-        waiter: impl FnOnce(&mut Option<W>),
-    ) -> Leave {
-        let no_more_credit = self.no_more_credit;
-        let Some(Flow::Out(outflow)) = self.flow(key) else { return Leave::Over };
-        if outflow.unwanted {
-            return Leave::Over;
-        }
-        if outflow.held || (crowd && outflow.credit > 0) {
-            waiter(&mut outflow.waiter);
-            if !outflow.held && !std::mem::replace(&mut outflow.crowded, true) {
-                self.crowded.push_back(key);
-            }
-            return Leave::Wait;
-        }
-        if outflow.credit <= 0 && no_more_credit {
-            self.cut_short(key);
-            return Leave::Over;
-        }
-        if outflow.credit <= 0 {
-            waiter(&mut outflow.waiter);
-            return if std::mem::replace(&mut outflow.said_blocked, true) {
-                Leave::Wait
-            } else {
-                Leave::Blocked
-            };
-        }
-        outflow.credit -= bytes as i64;
-        outflow.said_blocked = false;
-        Leave::Given
-    }
-
-    /// There is more of a stream than the other side will ever take: its end is not to look like that of a whole one.
-    fn cut_short(&mut self, key: StreamKey) {
-        if let Some(streams) = self.there.get_mut(&key.name.call).filter(|_| key.caller == Caller::There) {
-            let error = Error::new(Code::Unavailable, "the other side can give no more credit");
-            streams.stopped.get_or_insert(Failure::Rpc(error.with_executed(Executed::Maybe)));
-        }
-    }
-
-    /// Whether nobody wants a stream any more; stores who is to learn of it if somebody still does.
-    pub(crate) fn is_over(&mut self, key: StreamKey, waiter: impl FnOnce(&mut Option<W>)) -> bool {
-        match self.flow(key) {
-            Some(Flow::Out(outflow)) if !outflow.unwanted => {
-                waiter(&mut outflow.waiter);
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// A stream's message waits among the large ones, or has gone out completely.
-    pub(crate) fn hold(&mut self, key: StreamKey, held: bool) -> Option<W> {
-        match self.flow(key) {
-            Some(Flow::Out(outflow)) => {
-                outflow.held = held;
-                if held { None } else { outflow.waiter.take() }
-            }
-            _ => None,
-        }
-    }
-
-    /// A stream was ended here. False if it was over already.
-    pub(crate) fn finish(&mut self, key: StreamKey) -> bool {
-        match self.flow(key) {
-            Some(flow @ Flow::Out(_)) => {
-                *flow = Flow::Over;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The other side gives credit, or (none) wants no more. Says who is to be woken.
-    pub(crate) fn receive_credit(
-        &mut self,
-        key: StreamKey,
-        bytes: Option<u64>,
-    ) -> Result<Received<W>, Violation> {
-        let shown = Shown(key.name);
-        match (self.flow(key), bytes) {
-            (Some(Flow::Out(outflow)), _) if outflow.unwanted => Ok(Received::Ignored),
-            (Some(Flow::Out(outflow)), Some(bytes)) => {
-                let sum = i64::try_from(bytes).ok().and_then(|bytes| outflow.credit.checked_add(bytes));
-                match sum.filter(|sum| *sum <= MOST_CREDIT) {
-                    Some(sum) => outflow.credit = sum,
-                    None => {
-                        let message = format!("{bytes} bytes of credit overflow that of stream {shown}");
-                        return Err(Violation::new(Reason::Protocol, message));
-                    }
-                }
-                Ok(Received::Taken(outflow.waiter.take()))
-            }
-            (Some(Flow::Out(outflow)), None) => {
-                outflow.unwanted = true;
-                Ok(Received::Taken(outflow.waiter.take()))
-            }
-            (Some(Flow::Over), _) => Ok(Received::Ignored),
-            (Some(_), _) => Err(not_open("credit", key)),
-            (None, _) => self.late("credit", key),
-        }
-    }
-
     /// A message about a stream that is not there. A call of the other side may have ended here with messages on
     /// their way; one that is open has the streams that it has.
     fn late(&self, what: &str, key: StreamKey) -> Result<Received<W>, Violation> {
@@ -607,24 +303,11 @@ impl<W> Streams<W> {
         Err(not_open(what, key))
     }
 
-    /// There is room again for so many bytes: those who have waited longest for it are to be woken.
-    pub(crate) fn make_room(&mut self, mut bytes: usize, each: usize, mut woken: impl FnMut(W)) {
-        while bytes >= each {
-            let Some(key) = self.crowded.pop_front() else { return };
-            if let Some(Flow::Out(outflow)) = self.flow(key) {
-                outflow.crowded = false;
-                outflow.waiter.take().into_iter().for_each(&mut woken);
-                bytes -= each;
-            }
-        }
-    }
-
     /// How many calls made here and there are open, and how much their streams have grown.
     #[cfg(test)]
     pub(super) fn rest(&self) -> (usize, usize, usize) {
         (self.here.len(), self.there.len(), self.grown)
     }
-
     fn calls(&mut self, caller: Caller) -> &mut HashMap<u64, CallStreams<W>> {
         match caller {
             Caller::Here => &mut self.here,
@@ -679,34 +362,6 @@ impl<W> CallStreams<W> {
                 Flow::Unopened | Flow::Over => None,
             };
             waiter.into_iter().for_each(&mut woken);
-        }
-    }
-}
-
-impl<W> Inflow<W> {
-    fn new(window: usize) -> Self {
-        Inflow {
-            chunks: Chunks::new(window),
-            allowed: window as i64,
-            window,
-            consumed: 0,
-            blocked: false,
-            ending: None,
-            ended_there: false,
-            waiter: None,
-        }
-    }
-}
-
-impl<W> Outflow<W> {
-    fn new(credit: usize) -> Self {
-        Outflow {
-            credit: credit as i64,
-            said_blocked: false,
-            crowded: false,
-            held: false,
-            unwanted: false,
-            waiter: None,
         }
     }
 }
