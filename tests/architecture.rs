@@ -18,10 +18,7 @@ const CORE: &[(&str, &[&str])] = &[
     ("stream", &["error", "failure", "limits", "marshal"]),
     ("service", &["error", "failure", "marshal", "stream"]),
     ("context", &["metadata", "transport"]),
-    (
-        "protocol",
-        &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool", "service"],
-    ),
+    ("protocol", &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool"]),
     (
         "runtime",
         &[
@@ -45,7 +42,7 @@ const CORE: &[(&str, &[&str])] = &[
         "call",
         &[
             "channel", "context", "error", "failure", "marshal", "metadata", "protocol", "returned",
-            "runtime", "service", "stream",
+            "runtime", "stream",
         ],
     ),
     (

@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use crate::channel::{Channel, Way};
 use crate::context::inherited;
+use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
     Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
 };
-use crate::service::MethodError;
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
 

@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::call::{Call, Kind};
 use crate::context::Peer;
+use crate::failure::MethodError;
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Guard, Shape};
 use crate::returned::Returned;
 use crate::runtime::{Client, Home, InProcess, Link, PeerLink, Registry, block_on};
-use crate::service::{MethodError, Service};
+use crate::service::Service;
 use crate::transport::{Connect, Connector};
 use crate::{Code, Error};
 

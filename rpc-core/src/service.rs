@@ -8,7 +8,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use crate::failure::{Ending, Failure, MethodError, Reply};
+use crate::failure::{Failure, MethodError, Reply};
 use crate::marshal::{Arguments, Guard, Payload, Shape, StreamArgument};
 use crate::stream::{CallStreams, Fallible, Plain, Producer, Pump, Streaming};
 use crate::{Code, Error};

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use crate::context::{Ambient, enter};
+use crate::failure::{Failure, Reply};
 use crate::protocol::{Admitted, CallKey};
-use crate::service::{Failure, Method, Reply, Request, Service};
+use crate::service::{Method, Request, Service};
 use crate::{Code, Error};
 
 /// A handler at work on one call.

@@ -8,10 +8,10 @@ use tokio::runtime::Handle;
 use tokio::task::coop;
 
 use super::link::Link;
+use crate::failure::{Ending, Failure};
 use crate::marshal::{ItemWriter, Shape};
 use crate::message::StreamName;
 use crate::protocol::{Batch, BatchBytes, Caller, Leave, StreamKey, Taken};
-use crate::service::{Ending, Failure};
 use crate::stream::{CallStreams, Incoming, Inlet, Outlet, Producer, Pump};
 use crate::{Code, Error, Executed};
 

@@ -17,9 +17,10 @@ use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_ha
 use super::flows::Arguments;
 use super::local_streams::LocalStreams;
 use crate::context::{Ambient, Origin, Peer};
+use crate::failure::{Ending, Failure, Reply};
 use crate::marshal::{Guard, Payload, STREAM_REPLY};
 use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
-use crate::service::{Ending, Failure, Reply, Request, Service, no_streams, unimplemented};
+use crate::service::{Request, Service, no_streams, unimplemented};
 use crate::stream::{Incoming, Inlet};
 use crate::{Address, Executed};
 

@@ -17,10 +17,10 @@ use tokio::task::AbortHandle;
 use super::clock::now;
 use super::dispatch::Registry;
 use super::held::{Held, Place};
+use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Next, Outbox};
-use crate::service::Failure;
 use crate::transport::SendHalf;
 use crate::{Context as CallContext, Error, Metadata};
 

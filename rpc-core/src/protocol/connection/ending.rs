@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::super::calls::{Outcome, Place, Stage};
 use super::super::served::Counts;
 use super::{Connection, Effects, Phase, Violation};
+use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
-use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
 impl<W, H> Connection<W, H> {

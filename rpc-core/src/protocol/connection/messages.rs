@@ -8,10 +8,10 @@ use super::super::streams::Caller;
 use super::super::transfers::Owner;
 use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
+use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
 use crate::marshal::{Payload, is_stream_reply};
 use crate::message::{self, GoAway, Message, Reason, Response, Verdict, encode_pong};
-use crate::service::Failure;
 use crate::{Code, Error, Executed};
 
 /// How much of a goaway's message is kept.

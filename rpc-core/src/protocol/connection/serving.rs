@@ -7,9 +7,9 @@ use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
 use super::super::transfers::{Owner, Sizes, Transfer};
 use super::{Connection, Effects, HEAD_BYTES};
+use crate::failure::Failure;
 use crate::marshal::Payload;
 use crate::message::{APP_TAIL, encode_app, encode_error, encode_value};
-use crate::service::Failure;
 use crate::{Code, Error, Executed, Metadata};
 
 impl<W, H> Connection<W, H> {

@@ -3,13 +3,13 @@
 use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, HEAD_BYTES, Violation};
+use crate::failure::{Ending, Failure};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::{Payload, STREAM_REPLY};
 use crate::message::{
     self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_app_end, encode_blocked,
     encode_cancel, encode_credit, encode_end, encode_items, encode_value,
 };
-use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed, Metadata};
 
 /// While more than this waits to be written, streams wait too: they are to fill the connection, not its memory.

@@ -7,8 +7,8 @@ use super::super::served::CallKey;
 use super::super::streams::Caller;
 use super::{Connection, Effects, Violation};
 use crate::Executed;
+use crate::failure::Failure;
 use crate::message::{Reason, encode_cancel, encode_ping};
-use crate::service::Failure;
 
 impl<W, H> Connection<W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::super::{Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Entry, Leave, Next, StreamKey};
 use super::pair::{Pair, Plain};
+use crate::failure::Failure;
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::marshal::Payload;
 use crate::message::Reason;
-use crate::service::Failure;
 use crate::{Code, Executed};
 
 const SIZE: usize = 1_000_000;

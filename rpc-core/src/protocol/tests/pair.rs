@@ -8,11 +8,11 @@ use super::super::{
     Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Connection, Effects, Entry, Handled, Leave,
     MAX_SLICES, NewCall, Next, Outbox, Outcome, Reassembly, StreamKey, Taken, Violation,
 };
+use crate::failure::{Ending, Failure};
 use crate::frame::{Assembler, LENGTH_BYTES};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::message::{Hello, Reason, decode_fragment};
-use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed};
 
 /// Who waits for something to happen to a stream: whoever sends its items, or consumes them.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::super::{CallId, CallKey, Leave, Next, StreamKey, Taken, Violation};
 use super::pair::{CONSUMER, PRODUCER, Pair, Plain, Side, argument_of, key_of, reply_of};
+use crate::failure::{Ending, Failure};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::marshal::Payload;
 use crate::message::{GoAway, Reason, encode_goaway};
-use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed, Metadata};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::super::{CallFailure, CallId, CallKey, Caller, Entry, Leave, Next, Outcome, StreamKey, Taken};
 use super::pair::{CONSUMER, PRODUCER, Pair, Plain, Side};
 use super::seeds::{Random, for_each_seed};
+use crate::failure::{Ending, Failure};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::marshal::{Payload, STREAM_REPLY};
-use crate::service::{Ending, Failure};
 use crate::{Code, Error, Executed};
 
 const STEPS: u32 = 120;
