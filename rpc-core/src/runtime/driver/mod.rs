@@ -1,0 +1,259 @@
+//! The task of a connection: reads, runs what was asked for, writes, keeps time.
+
+mod ending;
+mod reading;
+mod running;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use self::ending::Closing;
+pub(crate) use self::running::Incoming;
+use super::buffers::with_scratch;
+use super::clock::now;
+use super::dispatch::Dispatcher;
+use super::link::{Link, LinkEffects, Writer};
+use super::parked::Parked;
+use super::timer::Timer;
+use crate::context::Peer;
+use crate::frame::{self, Assembler};
+use crate::message::{Hello, Reason};
+use crate::protocol::{Reassembly, Violation};
+use crate::transport::{RecvHalf, SendHalf};
+use crate::{Code, Error};
+
+/// How often a connection reads before it lets others have the thread.
+const READS_A_TURN: usize = 2;
+
+/// Moves the bytes of one open connection until it is over, and then says why.
+pub(crate) struct Driver {
+    link: Arc<Link>,
+    recv: RecvHalf,
+    peer: Peer,
+    side: Side,
+    assembler: Assembler,
+    reassembly: Reassembly,
+    dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
+    parked: Parked,
+    timer: Timer,
+    /// It was woken to write and has let others go first.
+    gave_way: bool,
+    /// The transport did not take all that was to be written.
+    blocked: bool,
+    ended: bool,
+    closing: Option<Closing>,
+    samples: u8,
+}
+
+/// Which side of a connection this is. It matters where both sides would wait for each other if they did the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Opened,
+    Accepted,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        hello: &Hello,
+        recv: RecvHalf,
+        send: SendHalf,
+        peer: Peer,
+        side: Side,
+    ) -> Self {
+        let mut effects = LinkEffects::default();
+        let mut shared = link.lock();
+        shared.writer = Some(Writer::new(send));
+        shared.connection.open(hello, now(), &mut effects);
+        drop(shared);
+        effects.run();
+        Driver {
+            recv,
+            peer,
+            side,
+            assembler: Assembler::new(link.limits.frame_bytes()),
+            reassembly: Reassembly::new(&link.limits, hello),
+            dispatchers: Vec::new(),
+            parked: Parked::default(),
+            timer: Timer::default(),
+            gave_way: false,
+            blocked: false,
+            ended: false,
+            closing: None,
+            samples: 0,
+            link,
+        }
+    }
+
+    // ---- writing ----
+
+    /// Writes what waits. Woken to do so, it first goes to the back of the queue once, so that others can add to it.
+    fn poll_writes(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut effects = LinkEffects::default();
+        // Twice, for what was added meanwhile, or one fragment; then the others on this thread go first.
+        for _ in 0..2 {
+            let mut shared = self.link.lock();
+            if let Some(error) = shared.write_error.take() {
+                return Err(error);
+            }
+            if shared.kicked && !self.gave_way && self.closing.is_none() && shared.connection.has_output() {
+                self.gave_way = true;
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            shared.kicked = false;
+            self.gave_way = false;
+            let has_output = shared.connection.has_output();
+            let Some(mut writer) = shared.writer.take_if(|writer| has_output || !writer.is_idle()) else {
+                return Ok(());
+            };
+            if writer.is_idle() {
+                shared.load(&mut writer, &mut effects);
+            }
+            drop(shared);
+            effects.run();
+            let written = writer.poll_write(cx);
+            let mut shared = self.link.lock();
+            let progress = writer.took_progress();
+            self.blocked = written.is_pending();
+            match &written {
+                Poll::Ready(_) => {
+                    shared.connection.sent();
+                    shared.recycle(&mut writer);
+                }
+                Poll::Pending => shared.connection.blocked(now(), progress),
+            }
+            shared.writer = Some(writer);
+            let more = shared.connection.has_output();
+            let large = shared.connection.large_bytes() > 0;
+            drop(shared);
+            match written {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return Ok(()),
+            }
+            if !more {
+                return Ok(());
+            }
+            if large {
+                break;
+            }
+        }
+        // There is more already; the others on this thread go first.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    // ---- time ----
+
+    /// Does what is due, and says whether that left something to write.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.timer.poll(&self.link, cx)?;
+        let shared = self.link.lock();
+        let connection = &shared.connection;
+        let finished = connection.is_ending() && connection.is_finished(now());
+        // What callers have queued is written when their kick is answered, and large messages have their turns.
+        let more = finished
+            || (connection.output_bytes() > 0 && !shared.kicked && shared.writer.is_some() && !self.blocked);
+        drop(shared);
+        if finished {
+            let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
+            let mut effects = LinkEffects::default();
+            self.link.lock().connection.close(error.clone(), &mut effects);
+            effects.run();
+            self.close_with(error);
+        }
+        Ok(more)
+    }
+
+    /// Reads, runs and writes; what time asks for comes last, since no call waits for it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.closing.is_none() {
+            if self.parked.len() > 0 {
+                with_scratch(|scratch| self.run_parked(scratch));
+            }
+            self.poll_reads(cx)?;
+        }
+        self.poll_writes(cx)?;
+        if self.closing.is_none() && self.poll_time(cx)? {
+            self.poll_writes(cx)?;
+        }
+        // What had to go out before more could be read may be out: nothing else would wake the task for that.
+        let shared = self.link.lock();
+        let reading_waits = shared.reading_waits;
+        self.link.let_in(shared);
+        if reading_waits && !self.is_backed_up() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// The connection is lost: those who wait on it learn why.
+    fn end(&mut self, error: Error) -> Poll<Error> {
+        self.link.close(error.clone());
+        Poll::Ready(error)
+    }
+}
+
+impl Future for Driver {
+    type Output = Error;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        let this = self.get_mut();
+        this.link.lock().register(cx.waker());
+        loop {
+            match this.poll_turn(cx) {
+                Ok(()) => break,
+                // Now it is closing, and the next turn only writes.
+                Err(End::Violation(violation)) => this.start_closing(&violation),
+                Err(End::Lost(error)) => return this.end(error),
+            }
+        }
+        this.poll_close(cx)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Whatever ended it, nobody is left waiting.
+        let error = match &self.closing {
+            Some(closing) => closing.error.clone(),
+            None => Error::new(Code::Unavailable, "the connection was lost"),
+        };
+        let ignored = self.link.lock().connection.ignored();
+        if ignored > 0 {
+            tracing::debug!(peer = ?self.peer, ignored, "replies and cancels came for calls that were not there");
+        }
+        self.link.close(error);
+    }
+}
+
+/// Why a connection cannot go on.
+enum End {
+    Violation(Violation),
+    Lost(Error),
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        End::Violation(violation)
+    }
+}
+
+impl From<frame::BadLength> for End {
+    fn from(bad: frame::BadLength) -> Self {
+        End::Violation(Violation::new(Reason::Frame, bad))
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Lost(lost(error))
+    }
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new(Code::Unavailable, "the connection was lost").with_source(error)
+}

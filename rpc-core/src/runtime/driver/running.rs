@@ -1,0 +1,261 @@
+//! What the frames of a read ask for is done: one lock for what they say, one for the replies.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::super::buffers::Scratch;
+use super::super::clock::now;
+use super::super::dispatch::{Started, TargetId, reply_bytes};
+use super::super::flows::Served;
+use super::super::handler::{HandlerTask, Start};
+use super::super::link::LinkEffects;
+use super::{Driver, End};
+use crate::context::{Ambient, Origin};
+use crate::marshal::{Guard, Payload};
+use crate::message::Reason;
+use crate::pool::LARGE_BYTES;
+use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
+use crate::service::{Request, no_streams, unimplemented};
+
+/// Up to this size a value is copied, so that a small one does not keep a large frame alive.
+const SMALL_BYTES: usize = 4 * 1024;
+
+/// One call in so many is timed.
+const SAMPLE: u8 = 16;
+
+/// A call that has been admitted and waits for its turn in a batch.
+pub(crate) struct Incoming {
+    admitted: Admitted,
+    target: TargetId,
+    params: Range<usize>,
+}
+
+impl Driver {
+    /// Handles all frames of a read: one lock for what they say, one for the replies.
+    pub(super) fn take_frames(
+        &mut self,
+        source: Source<'_>,
+        frames: &[Range<usize>],
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        let mut incoming = std::mem::take(&mut scratch.incoming);
+        let admitted = self.admit(&source, frames, &mut incoming, &mut scratch.effects);
+        scratch.effects.run();
+        // Also what came before a frame that ends the connection: how bytes are cut into reads changes nothing.
+        let ran = self.run_batch(&source, &mut incoming, scratch);
+        incoming.clear();
+        scratch.incoming = incoming;
+        Ok(ran.and(admitted)?)
+    }
+
+    fn admit(
+        &mut self,
+        source: &Source<'_>,
+        frames: &[Range<usize>],
+        incoming: &mut Vec<Incoming>,
+        effects: &mut LinkEffects,
+    ) -> Result<(), Violation> {
+        let now = now();
+        let mut shared = self.link.lock();
+        let connection = &mut shared.connection;
+        connection.received(now, self.assembler.is_partial() || self.reassembly.is_partial());
+        for frame in frames {
+            let bytes = &source.bytes()[frame.clone()];
+            match connection.handle(bytes, now, |value| source.payload(value), effects)? {
+                Handled::Nothing => {}
+                Handled::Call { admitted, method, params } => match self.link.registry.find(method) {
+                    Some(target) if self.link.registry.lacks_streams(target, &admitted) => {
+                        connection.refuse(admitted.key, no_streams(method));
+                    }
+                    Some(target) => {
+                        let oneway = matches!(admitted.key, CallKey::OneWay(_));
+                        if oneway && connection.oneways() - self.parked.len() > self.link.limits.calls() {
+                            self.parked.push(admitted, target, source.payload(params));
+                        } else {
+                            let params = frame.end - params.len()..frame.end;
+                            incoming.push(Incoming { admitted, target, params });
+                        }
+                    }
+                    None => connection.refuse(admitted.key, unimplemented(method)),
+                },
+            }
+            // A call of this very batch may be cancelled before it has begun.
+            while let Some(id) = effects.cancelled.pop() {
+                let at = incoming.iter().position(|call| call.admitted.key.reply_id() == Some(id));
+                if let Some(call) = at.map(|at| incoming.remove(at)) {
+                    connection.ended_unstarted(call.admitted.key, effects);
+                }
+            }
+        }
+        shared.has_parked = self.parked.len() > 0;
+        Ok(())
+    }
+
+    /// Runs one-way calls for which there is room by now.
+    pub(super) fn run_parked(&mut self, scratch: &mut Scratch) {
+        if self.parked.len() == 0 {
+            return;
+        }
+        let sizes = self.link.lock().connection.sizes();
+        while let Some((admitted, target, params)) = self.unpark() {
+            let key = admitted.key;
+            if let Ran::AtOnce = self.run(admitted, target, params, scratch, &sizes) {
+                self.link.lock().connection.ended_at_once(Counts::of(key), &mut scratch.replies);
+            }
+        }
+    }
+
+    fn unpark(&mut self) -> Option<(Admitted, TargetId, Payload)> {
+        if self.parked.len() == 0 {
+            return None;
+        }
+        let mut shared = self.link.lock();
+        let running = shared.connection.oneways() - self.parked.len();
+        let call = if running < self.link.limits.calls() { self.parked.pop() } else { None };
+        shared.has_parked = self.parked.len() > 0;
+        call
+    }
+
+    fn run_batch(
+        &mut self,
+        source: &Source<'_>,
+        incoming: &mut Vec<Incoming>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Violation> {
+        if incoming.is_empty() {
+            return Ok(());
+        }
+        let sizes = self.link.lock().connection.sizes();
+        let mut at_once = Counts::default();
+        let mut kept = false;
+        let mut result = Ok(());
+        for call in incoming.drain(..) {
+            // Two calls of one id in one batch are a violation only if the first still runs.
+            if kept && self.link.lock().connection.is_live(call.admitted.key) {
+                result = Err(Violation::new(Reason::Protocol, "a call id that is in use"));
+                break;
+            }
+            let Incoming { admitted, target, params } = call;
+            let key = admitted.key;
+            let params = source.payload(&source.bytes()[params]);
+            match self.run(admitted, target, params, scratch, &sizes) {
+                Ran::AtOnce => *at_once.count(key) += 1,
+                Ran::Kept => kept = true,
+            }
+        }
+        self.link.lock().connection.ended_at_once(at_once, &mut scratch.replies);
+        result
+    }
+
+    /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
+    fn run(
+        &mut self,
+        admitted: Admitted,
+        id: TargetId,
+        params: Payload,
+        scratch: &mut Scratch,
+        sizes: &Sizes,
+    ) -> Ran {
+        let Admitted { key, deadline, metadata, streams } = admitted;
+        let target = self.link.registry.target(id);
+        let method = target.method;
+        let bytes = params.len();
+        let mut request = Request::new(method, params, Guard::from(&self.link.limits));
+        if let CallKey::Stream(call) = key {
+            request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
+        }
+        let origin = Origin {
+            service: target.service_name,
+            method: method.name,
+            peer: self.peer.clone(),
+            deadline,
+            metadata,
+            no_cancel: method.no_cancel,
+        };
+        let mut ambient = Some(Ambient::Origin(origin));
+        if self.dispatchers.is_empty() {
+            self.dispatchers.resize_with(self.link.registry.len(), || None);
+        }
+        let is_call = matches!(key, CallKey::Call(_));
+        // What is large takes long by itself, which says nothing about the method.
+        let is_large = bytes >= LARGE_BYTES;
+        // A stream is seldom ready at once, and has much to do if it is.
+        let at_once = target.poll_time.is_light()
+            && !is_large
+            && !matches!(key, CallKey::Stream(_))
+            && (!is_call || target.reply_size.is_small() || self.has_room(scratch.replies.bytes()));
+        let dispatcher =
+            self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
+        let (future, start) = if at_once {
+            self.samples = (self.samples + 1) % SAMPLE;
+            let since = (self.samples == 0).then(Instant::now);
+            let is_sampled = since.is_some();
+            let started = dispatcher.run(request, &mut ambient);
+            if let Some(since) = since {
+                target.poll_time.record(since);
+            }
+            match started {
+                Started::Ended(reply) => {
+                    target.reply_size.note(reply_bytes(&reply), is_sampled);
+                    if let Some(id) = key.reply_id() {
+                        let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                        scratch.replies.push(id, &reply, metadata.as_deref(), sizes);
+                    }
+                    return Ran::AtOnce;
+                }
+                Started::Pending(future) => (future, None),
+            }
+        } else {
+            let start = if is_call { Start::Held { bytes, place: None } } else { Start::Free };
+            (dispatcher.start(request), Some(start))
+        };
+        HandlerTask {
+            link: self.link.clone(),
+            key,
+            ambient,
+            future: Some(future),
+            target: id,
+            timed: start.is_some() && !method.streaming && !is_large,
+            start: start.unwrap_or(Start::Free),
+        }
+        .spawn(!method.no_cancel);
+        Ran::Kept
+    }
+
+    /// Whether a reply that may be large can be begun, beside so many bytes that this read has caused.
+    fn has_room(&self, bytes: usize) -> bool {
+        bytes <= self.link.limits.send_queue_bytes() && !self.link.is_crowded(&self.link.lock())
+    }
+}
+
+enum Ran {
+    AtOnce,
+    Kept,
+}
+
+/// Where the bytes of a batch lie.
+pub(super) enum Source<'a> {
+    /// In memory that is lent for the batch.
+    Lent(&'a [u8]),
+    /// In memory of their own, which can be shared.
+    Owned(&'a Bytes),
+}
+
+impl Source<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Source::Lent(bytes) => bytes,
+            Source::Owned(bytes) => bytes,
+        }
+    }
+
+    /// A value in these bytes that is to be kept, copied only if it must be.
+    fn payload(&self, value: &[u8]) -> Payload {
+        match self {
+            Source::Owned(bytes) if value.len() > SMALL_BYTES => Payload::from(bytes.slice_ref(value)),
+            _ => Payload::from_slice(value),
+        }
+    }
+}
