@@ -17,6 +17,8 @@ trait Numbers {
     async fn running(&self, numbers: Streaming<u64>) -> impl Stream<Item = u64>;
     async fn zip(&self, left: Streaming<u64>, name: &str, right: Streaming<String>) -> Vec<String>;
     async fn large(&self, count: usize, size: usize) -> impl Stream<Item = Vec<u8>>;
+    async fn until_broken(&self, numbers: Streaming<u64>) -> (Vec<u64>, bool);
+    async fn panics(&self, at: u64) -> impl Stream<Item = u64>;
 }
 
 struct Here;
@@ -72,6 +74,21 @@ impl Numbers for Here {
 
     async fn large(&self, count: usize, size: usize) -> impl Stream<Item = Vec<u8>> {
         large(count, size)
+    }
+
+    async fn until_broken(&self, mut numbers: Streaming<u64>) -> (Vec<u64>, bool) {
+        let mut all = Vec::new();
+        loop {
+            match numbers.next().await {
+                Some(Ok(number)) => all.push(number),
+                Some(Err(error)) => return (all, error.code() == Code::Internal),
+                None => return (all, false),
+            }
+        }
+    }
+
+    async fn panics(&self, at: u64) -> impl Stream<Item = u64> {
+        iter((0..).map(move |n| if n == at { panic!("on purpose") } else { n }))
     }
 }
 
@@ -192,4 +209,53 @@ async fn items_go_in_messages_that_the_other_side_takes_and_one_that_fits_in_non
     assert!(large.next().await.is_none());
     // Nothing else is lost by it.
     assert_eq!(client.sum(1, iter(0..3)).await.expect("a sum"), 3);
+}
+
+/// What a stream gives before it panics arrives, and then the error.
+#[tokio::test]
+async fn a_panic_in_a_stream_comes_after_its_items_from_either_side() {
+    let client = over_tcp().await;
+    for client in [client, NumbersClient::in_process(NumbersServer::new(Here))] {
+        let broken = iter((1..).map(|n| if n == 4 { panic!("on purpose") } else { n }));
+        assert_eq!(client.until_broken(broken).await.expect("a reply"), ([1, 2, 3].into(), true));
+        let mut panics = client.panics(3).await.expect("a stream");
+        for expected in 0..3 {
+            assert_eq!(panics.next().await.expect("an item").expect("a number"), expected);
+        }
+        let error = panics.next().await.expect("an end").expect_err("an error");
+        assert_eq!((error.code(), error.message()), (Code::Internal, "the stream panicked"));
+        assert!(panics.next().await.is_none());
+    }
+}
+
+/// A caller without async has nothing but iterators, and these may wait.
+#[test]
+fn without_async_a_stream_may_be_an_iterator_that_blocks() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let bound = Server::new().add(NumbersServer::new(Here)).bind("tcp://127.0.0.1:0");
+    let bound = runtime.block_on(bound).expect("a port");
+    let address = bound.local_addr();
+    runtime.spawn(bound.serve());
+    let client = NumbersClient::connect(address).blocking().expect("a connection");
+
+    // Who feeds the stream needs the same connection to do so.
+    let (send, receive) = std::sync::mpsc::channel();
+    let feeder = client.clone();
+    let feeding = std::thread::spawn(move || {
+        for number in 1..=3 {
+            let doubled = feeder.sum(2, iter([number])).blocking().expect("a sum");
+            send.send(doubled).expect("it is wanted");
+        }
+    });
+    assert_eq!(client.sum(1, iter(receive)).blocking().expect("a sum"), 12);
+    feeding.join().expect("no panic");
+
+    // What one call gives is the argument of another.
+    let counted = client.count(1_000).blocking().expect("a stream").map_while(Result::ok);
+    assert_eq!(client.sum(1, iter(counted)).blocking().expect("a sum"), 499_500);
+
+    // A deadline ends a call whose stream does not come.
+    let (_keep, never) = std::sync::mpsc::channel::<u64>();
+    let late = client.sum(1, iter(never)).timeout(std::time::Duration::from_millis(50)).blocking();
+    assert_eq!(late.expect_err("too late").code(), Code::DeadlineExceeded);
 }

@@ -410,7 +410,7 @@ impl Raw {
                 None => Home::current().or_else(|_| Home::library())?,
             };
             let arguments = std::mem::take(&mut self.streams.arguments);
-            send_arguments(link, id.number(), arguments, self.shape, &home.handle);
+            send_arguments(link, id.number(), arguments, self.shape, &home)?;
         }
         Ok(())
     }

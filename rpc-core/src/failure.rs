@@ -104,3 +104,12 @@ pub(crate) fn unmarshal_reply<'a, T: Deserialize<'a>>(
         Error::new(Code::Internal, message).with_executed(Executed::Yes)
     })
 }
+
+/// What a panic said, for the log: it goes no further.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}

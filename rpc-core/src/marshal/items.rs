@@ -14,6 +14,8 @@ use crate::limits::BATCH_BYTES;
 pub(crate) struct ItemWriter {
     marshaller: Marshaller,
     count: u32,
+    /// How many bytes are whole items: beyond them is one that panicked while it was marshalled.
+    whole: usize,
     /// All of the items, once they are in memory of their own; then no more are added.
     sealed: Option<Payload>,
     /// How many bytes of items may go together.
@@ -25,7 +27,7 @@ pub(crate) struct ItemWriter {
 impl ItemWriter {
     /// Marshals up to `limit` bytes of items at a time.
     pub(crate) fn new(shape: Shape, limit: usize) -> Self {
-        ItemWriter { marshaller: Marshaller::new(shape), count: 0, sealed: None, limit, next: None }
+        ItemWriter { marshaller: Marshaller::new(shape), count: 0, whole: 0, sealed: None, limit, next: None }
     }
 
     /// Appends an item. One that cannot be marshalled leaves no trace.
@@ -38,9 +40,13 @@ impl ItemWriter {
         debug_assert!(self.sealed.is_none(), "sealed items are cleared before the next ones");
         let before = self.len();
         match item.serialize(&mut self.marshaller) {
-            Ok(()) if self.len() > self.limit => self.exceeded(before),
             Ok(()) => {
+                let after = self.len();
+                if after > self.limit {
+                    return self.exceeded(before);
+                }
                 self.count += 1;
+                self.whole = after;
                 Ok(())
             }
             Err(fault) => {
@@ -101,6 +107,13 @@ impl ItemWriter {
             self.marshaller.writer().append(&next);
             self.count = 1;
         }
+        self.whole = self.len();
+    }
+
+    /// Forgets what an item has left that panicked while it was marshalled.
+    pub(crate) fn recover(&mut self) {
+        let whole = self.whole;
+        self.marshaller.writer().split_off(whole);
     }
 
     /// Lets go of memory, when none is needed for a while: an idle stream keeps none.
@@ -178,6 +191,26 @@ mod tests {
         assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, &b"\xa4more"[..]));
         items.clear();
         assert_eq!((items.is_empty(), items.len()), (true, 0));
+    }
+
+    #[test]
+    fn an_item_that_panics_leaves_those_before_it() {
+        struct Panics;
+        impl Serialize for Panics {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeTuple;
+                serializer.serialize_tuple(2)?.serialize_element("half of it")?;
+                panic!("on purpose")
+            }
+        }
+        for before in [1, 100] {
+            let mut items = ItemWriter::new(Shape::Named, usize::MAX);
+            (0..before).for_each(|_| items.push(&7).unwrap());
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| items.push(&Panics)));
+            assert!(panicked.is_err());
+            items.recover();
+            assert_eq!((items.count(), items.as_slice()), (before, &vec![7; before as usize][..]));
+        }
     }
 
     #[test]

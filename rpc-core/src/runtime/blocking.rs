@@ -17,6 +17,8 @@ pub(crate) struct Home {
     pub(crate) handle: Handle,
     /// Whether its thread may be the one that wants to block.
     shares_thread: bool,
+    /// Whether it is the library's: then whoever uses it has none of their own.
+    is_library: bool,
 }
 
 impl Home {
@@ -32,7 +34,29 @@ impl Home {
             )
         })?;
         let shares_thread = handle.runtime_flavor() == RuntimeFlavor::CurrentThread;
-        Ok(Home { handle, shares_thread })
+        Ok(Home { handle, shares_thread, is_library: false })
+    }
+
+    /// Runs a future that may block its thread if it is that of a caller without async: such a caller has no other way
+    /// to wait. On the library's thread it would hold up all connections there.
+    ///
+    /// # Errors
+    /// [`Code::ResourceExhausted`] if the system gives no thread.
+    pub(crate) fn spawn_that_may_block(
+        &self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        if !self.is_library {
+            self.handle.spawn(future);
+            return Ok(());
+        }
+        let handle = self.handle.clone();
+        let run = move || {
+            // For timers in it, which the library's runtime keeps.
+            let _entered = handle.enter();
+            park_on(future);
+        };
+        thread::Builder::new().name("rpc stream".to_owned()).spawn(run).map(drop).map_err(no_thread)
     }
 
     /// The library's own thread, started when it is first needed.
@@ -42,22 +66,23 @@ impl Home {
     pub(crate) fn library() -> Result<Home, Error> {
         static HOME: OnceLock<Handle> = OnceLock::new();
         if let Some(handle) = HOME.get() {
-            return Ok(Home { handle: handle.clone(), shares_thread: false });
+            return Ok(Home { handle: handle.clone(), shares_thread: false, is_library: true });
         }
-        let failed = |error: std::io::Error| {
-            Error::not_executed(Code::ResourceExhausted, "no thread for connections").with_source(error)
-        };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let handle = runtime.handle().clone();
         // Another thread may be as far as this one; then its runtime is the one, and this one ends with its thread.
         if HOME.set(handle).is_ok() {
             thread::Builder::new()
                 .name("rpc".to_owned())
                 .spawn(move || runtime.block_on(std::future::pending::<()>()))
-                .map_err(failed)?;
+                .map_err(no_thread)?;
         }
         Home::library()
     }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::not_executed(Code::ResourceExhausted, "the system gives no thread").with_source(error)
 }
 
 /// Waits for a future on this thread.

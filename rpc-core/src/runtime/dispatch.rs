@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use crate::context::{Ambient, enter};
-use crate::failure::{Failure, Reply};
+use crate::failure::{Failure, Reply, panic_text};
 use crate::protocol::{Admitted, CallKey};
 use crate::service::{Method, Request, Service};
 use crate::{Code, Error};
@@ -224,14 +224,6 @@ pub(crate) fn drop_handler(future: Option<HandlerFuture>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
         tracing::error!(panic = panic_text(&*panic), "a handler panicked while it was dropped");
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
 }
 
 /// How long a method's handlers occupy whoever polls them: a running average, from which follows whether they are

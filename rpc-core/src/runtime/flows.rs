@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use tokio::runtime::Handle;
 use tokio::task::coop;
 
+use super::blocking::Home;
 use super::link::Link;
 use crate::failure::{Ending, Failure};
 use crate::marshal::{ItemWriter, Shape};
@@ -148,15 +148,26 @@ pub(crate) type Arguments = Vec<Argument>;
 /// One argument that is a stream.
 pub(crate) type Argument = std::pin::Pin<Box<dyn Producer + Send>>;
 
-/// Sends the arguments of a call that was made on a link, each on a task of its own.
-pub(crate) fn send_arguments(link: &Arc<Link>, call: u64, arguments: Arguments, shape: Shape, on: &Handle) {
+/// Sends the arguments of a call that was made on a link, each on a task of its own. For a caller without async that is
+/// a thread: its streams may well block.
+///
+/// # Errors
+/// [`Code::ResourceExhausted`] if the system gives no thread.
+pub(crate) fn send_arguments(
+    link: &Arc<Link>,
+    call: u64,
+    arguments: Arguments,
+    shape: Shape,
+    home: &Home,
+) -> Result<(), Error> {
     for (index, producer) in arguments.into_iter().enumerate() {
         let name = StreamName { call, stream: index as u8 + 1 };
         let key = StreamKey { caller: Caller::Here, name };
         let outlet = Box::new(LinkOutlet::new(link.clone(), key));
         let sending = Sending { link: link.clone(), key, ended: false };
-        on.spawn(sending.run(Pump::new(producer, outlet, shape)));
+        home.spawn_that_may_block(sending.run(Pump::new(producer, outlet, shape)))?;
     }
+    Ok(())
 }
 
 /// An argument on its way; however that ends, the other side learns of it.

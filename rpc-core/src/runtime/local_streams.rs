@@ -6,13 +6,13 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::task::coop;
 
 use super::dispatch::guarded;
-use super::flows::{Argument, Arguments, broken_off};
+use super::flows::{Argument, Arguments};
 use crate::Metadata;
 use crate::context::enter;
-use crate::failure::{Ending, Failure};
+use crate::failure::Ending;
 use crate::marshal::{ItemWriter, Shape};
 use crate::protocol::call_over;
-use crate::stream::{CallStreams, Fill, Incoming, Inlet, Outlet};
+use crate::stream::{CallStreams, Fill, Incoming, Inlet, Outlet, fill};
 
 /// What a call in this process and its handler share of the call's streams.
 pub(crate) struct LocalStreams {
@@ -155,14 +155,7 @@ impl LocalArgument {
         shared.waiter = Some(cx.waker().clone());
         drop(shared);
         let items = &mut self.items;
-        let filled = guarded("a stream among a call's arguments", || {
-            enter(&mut None, || producer.as_mut().poll_fill(cx, items))
-        });
-        let fill = filled.unwrap_or_else(|| {
-            // Whatever it was about to say is in pieces.
-            self.items.clear();
-            Fill::End(Err(Failure::Rpc(broken_off())))
-        });
+        let fill = enter(&mut None, || fill(producer.as_mut(), cx, items));
         let mut shared = self.shared();
         let fill = if shared.over { Fill::End(Err(call_over())) } else { fill };
         if matches!(fill, Fill::End(_)) {

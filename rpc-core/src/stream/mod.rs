@@ -9,7 +9,7 @@ mod streaming;
 
 use std::task::{Context, Poll};
 
-pub(crate) use self::producer::{Fallible, Fill, Plain, Producer};
+pub(crate) use self::producer::{Fallible, Fill, Plain, Producer, fill};
 pub use self::producer::{Iter, iter};
 pub(crate) use self::pump::Pump;
 pub use self::streaming::Streaming;

@@ -1,6 +1,7 @@
 //! What gives the items of a stream, marshalled.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,13 +9,28 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::failure::{Ending, Failure, MethodError};
+use crate::failure::{Ending, Failure, MethodError, panic_text};
 use crate::marshal::{ItemWriter, Shape};
+use crate::{Code, Error, Executed};
 
 /// A stream that marshals its items.
 pub(crate) trait Producer {
     /// Appends the items that are ready, until there are enough for once.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>, items: &mut ItemWriter) -> Fill;
+}
+
+/// Fills a batch. A panic ends the stream, behind what it has given before, and goes no further.
+pub(crate) fn fill<P: Producer + ?Sized>(
+    producer: Pin<&mut P>,
+    cx: &mut Context<'_>,
+    items: &mut ItemWriter,
+) -> Fill {
+    catch_unwind(AssertUnwindSafe(|| producer.poll_fill(cx, items))).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "a stream panicked");
+        items.recover();
+        let error = Error::new(Code::Internal, "the stream panicked").with_executed(Executed::Yes);
+        Fill::End(Err(Failure::Rpc(error)))
+    })
 }
 
 /// What became of an attempt to fill a batch.
@@ -106,7 +122,16 @@ impl<P: Producer + ?Sized> Producer for Pin<Box<P>> {
     }
 }
 
-/// A stream of items that are there already, such as those of a `Vec` or a range.
+/// A stream of what an iterator gives, such as the items of a `Vec` or a range.
+///
+/// The iterator runs where the stream is polled, and should give its items without waiting: one that blocks keeps a
+/// thread of the runtime from everything else. For callers without async it may block: the arguments of a client that
+/// was opened with [`Connecting::blocking`](crate::Connecting::blocking) are polled on threads of their own, so
+/// that what [`Items`](crate::Items) gives of one call can be the argument of another. The stream is `Send` if the
+/// iterator is.
+///
+/// For items that come over time, adapt a channel (`tokio_stream::wrappers::ReceiverStream`) or write a generator
+/// (`async_stream::stream!`); any [`Stream`] will do.
 ///
 /// # Example
 /// ```

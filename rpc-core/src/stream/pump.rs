@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Fill, Outlet, Producer};
+use super::{Fill, Outlet, Producer, fill};
 use crate::failure::Ending;
 use crate::marshal::{ItemWriter, Shape};
 
@@ -39,7 +39,7 @@ impl<P: Producer> Future for Pump<P> {
         for _ in 0..BATCHES_A_TURN {
             let mut pending = false;
             if this.ending.is_none() && !this.items.is_full() {
-                match this.producer.as_mut().poll_fill(cx, this.items) {
+                match fill(this.producer.as_mut(), cx, this.items) {
                     Fill::Full => {}
                     Fill::Pending => pending = true,
                     Fill::End(ending) => *this.ending = Some(ending),
