@@ -37,7 +37,7 @@ pub trait Calculator {
     async fn primes(&self, limit: u64) -> impl Stream<Item = u64>;
 
     /// The sum of numbers that come one by one.
-    async fn sum(&self, numbers: Streaming<i64>) -> i64;
+    async fn sum(&self, numbers: Streaming<i64>) -> Result<i64, rpc::Error>;
 
     /// The mean of each sample and those before it, as they come.
     async fn running_mean(&self, samples: Streaming<f64>) -> impl Stream<Item = f64>;
@@ -106,13 +106,13 @@ impl Calculator for Exact {
         rpc::iter((2..=limit).filter(is_prime))
     }
 
-    async fn sum(&self, mut numbers: Streaming<i64>) -> i64 {
+    async fn sum(&self, mut numbers: Streaming<i64>) -> Result<i64, rpc::Error> {
         let mut sum = 0i64;
-        // A number that is none, or a client that is lost, ends the stream: what has come counts.
-        while let Some(Ok(number)) = numbers.next().await {
-            sum = sum.wrapping_add(number);
+        // Only a stream that ends without an error is complete.
+        while let Some(number) = numbers.next().await {
+            sum = sum.wrapping_add(number?);
         }
-        sum
+        Ok(sum)
     }
 
     async fn running_mean(&self, samples: Streaming<f64>) -> impl Stream<Item = f64> {

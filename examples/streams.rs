@@ -23,7 +23,7 @@ pub trait Station {
     async fn history(&self, day: u32) -> Result<impl Stream<Item = Result<f64, SensorFailed>>, NoSuchDay>;
 
     /// Takes what another station has measured, and says what it amounts to.
-    async fn record(&self, name: &str, samples: Streaming<f64>) -> Summary;
+    async fn record(&self, name: &str, samples: Streaming<f64>) -> Result<Summary, rpc::Error>;
 
     /// The mean of each sample and the one before it.
     async fn smooth(&self, samples: Streaming<f64>) -> impl Stream<Item = f64>;
@@ -74,14 +74,14 @@ impl Station for OnTheRoof {
         })))
     }
 
-    async fn record(&self, name: &str, mut samples: Streaming<f64>) -> Summary {
+    async fn record(&self, name: &str, mut samples: Streaming<f64>) -> Result<Summary, rpc::Error> {
         let (mut count, mut sum) = (0, 0.0);
-        // A stream that breaks off counts as far as it came.
-        while let Some(Ok(sample)) = samples.next().await {
+        // A stream that breaks off is no measurement.
+        while let Some(sample) = samples.next().await {
             count += 1;
-            sum += sample;
+            sum += sample?;
         }
-        Summary { name: name.to_owned(), count, mean: sum / count as f64 }
+        Ok(Summary { name: name.to_owned(), count, mean: sum / count as f64 })
     }
 
     async fn smooth(&self, samples: Streaming<f64>) -> impl Stream<Item = f64> {
