@@ -77,7 +77,8 @@ impl<T: Returned, E: MethodError> Call<T, E> {
     }
 
     /// Ends the call with [`Code::DeadlineExceeded`] if it takes longer than this from now on, waiting for a
-    /// connection and for its turn included. An earlier deadline that it inherited stays.
+    /// connection and for its turn included, and all items of a reply that is a stream. An earlier deadline that it
+    /// inherited stays.
     pub fn timeout(self, timeout: Duration) -> Self {
         match now().checked_add(timeout) {
             Some(deadline) => self.deadline(deadline),
@@ -123,8 +124,15 @@ impl<T: Returned, E: MethodError> Call<T, E> {
 impl<T, E: MethodError> Call<T, E> {
     /// Attaches the stream that stands at the next [`StreamArgument`](crate::StreamArgument) among the arguments.
     ///
-    /// It is polled once the call is sent, on a task of its own where the connection lives, as far as the other
-    /// side wants its items; and dropped when it ends, when the call does, or when nobody wants more of it.
+    /// It is polled once the call is sent, on a task of its own where the connection lives (so it must not block; a
+    /// thread of its own for a client that was opened with [`Connecting::blocking`](crate::Connecting::blocking),
+    /// where it may), as far as the other side's window lets it: 64 KiB ahead at first, and a message beyond. It is
+    /// dropped when it ends, when the call does, or when nobody wants more of it.
+    ///
+    /// # Errors
+    /// The consumer sees what ends the stream before its time: [`Code::Internal`] if it panics or an item cannot be
+    /// marshalled, [`Code::ResourceExhausted`] if an item is larger than any message that the other side takes. A
+    /// call with another number of streams than of places for them is refused by its handler or never given them.
     pub fn stream<S: Stream<Item: Serialize> + Send + 'static>(mut self, stream: S) -> Self {
         self.raw.streams.push(Box::pin(Plain::new(stream)));
         self

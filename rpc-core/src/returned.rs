@@ -89,7 +89,7 @@ impl<T: DeserializeOwned, E: MethodError> Returned for Streaming<T, E> {
 }
 
 /// The items of a stream for callers without async: what `.blocking()` gives for a method that returns
-/// `impl Stream`. Each `next` waits for an item on this thread.
+/// `impl Stream`. Each `next` waits for an item on this thread; dropping it stops the producer.
 ///
 /// # Errors
 /// As [`Streaming`]; and [`Code::FailedPrecondition`] inside an async task, or if the client was opened on a

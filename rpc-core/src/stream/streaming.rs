@@ -24,9 +24,25 @@ use crate::{Code, Error, Executed};
 /// The producer is never further ahead than the window, a number of bytes ([`Limits::stream_bytes`]): a consumer that
 /// stops reading stops it, and nobody else.
 ///
+/// # Example
+/// ```
+/// use rpc_core::{Error, Streaming};
+///
+/// async fn total(mut numbers: Streaming<u64>) -> Result<u64, Error> {
+///     let mut total = 0;
+///     while let Some(number) = numbers.next().await {
+///         total += number?;
+///     }
+///     Ok(total)
+/// }
+/// ```
+///
 /// # Errors
-/// An item is an error if it is what the producer gave as one, if it cannot be unmarshalled ([`Code::Internal`]), if
-/// the connection is lost ([`Code::Unavailable`], executed [`Maybe`](Executed::Maybe)) or the call's deadline passes.
+/// An item is an error if it is what the producer gave as one, if the producer panics or an item cannot be marshalled
+/// or unmarshalled ([`Code::Internal`]), if one is larger than any message that this side takes
+/// ([`Code::ResourceExhausted`]), if the connection is lost ([`Code::Unavailable`], executed
+/// [`Maybe`](Executed::Maybe)) or the call's deadline passes. A handler whose caller goes is dropped, and sees an error
+/// only if it is `#[rpc(no_cancel)]`.
 ///
 /// # Cancel safety
 /// Dropping it stops the producer: that of a reply together with its handler. Dropping the future of `next` loses
