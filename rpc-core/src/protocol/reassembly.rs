@@ -13,6 +13,9 @@ use crate::pool::{self, LARGE_BYTES};
 /// From so much of a large message on it is kept in memory of the pool: whoever wants to hoard that has to send.
 const POOLED_BYTES: usize = 64 * 1024;
 
+/// Memory for a message grows at least by this.
+const STEP: usize = 32 * 1024;
+
 /// The messages of the other side of which the last fragment has not come.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
@@ -50,6 +53,21 @@ impl Reassembly {
     /// Whether a fragment has begun and is not complete.
     pub(crate) fn is_partial(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// How many bytes are missing of the fragment that has begun.
+    pub(crate) fn missing(&self) -> usize {
+        self.open.map_or(0, |(_, missing)| missing)
+    }
+
+    /// Where the next bytes of the fragment that has begun belong, for a transport to read into, and how many of
+    /// them there is room for.
+    pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let (at, missing) = self.open?;
+        let message = &mut self.unfinished[at];
+        let step = missing.min(message.bytes.len().max(STEP));
+        message.grow(step);
+        Some((&mut message.bytes, step))
     }
 
     /// Takes a fragment, or its beginning, and gives the message if this is the end of it.
@@ -99,16 +117,24 @@ impl Reassembly {
         let Some((at, missing)) = self.open else { return (bytes, None) };
         let (data, left) = bytes.split_at(missing.min(bytes.len()));
         let message = &mut self.unfinished[at];
-        message.heard = now;
         message.grow(data.len());
         message.bytes.extend_from_slice(data);
-        if data.len() < missing {
-            self.open = Some((at, missing - data.len()));
-            return (left, None);
+        (left, self.came(data.len(), now))
+    }
+
+    /// So many bytes more have come of the fragment that has begun, and are in their place. Gives the message if it is
+    /// complete.
+    pub(crate) fn came(&mut self, count: usize, now: Instant) -> Option<Vec<u8>> {
+        let (at, missing) = self.open?;
+        let message = &mut self.unfinished[at];
+        message.heard = now;
+        if count < missing {
+            self.open = Some((at, missing - count));
+            return None;
         }
         self.open = None;
         let complete = message.bytes.len() == message.size;
-        (left, complete.then(|| std::mem::take(&mut self.unfinished.swap_remove(at).bytes)))
+        complete.then(|| std::mem::take(&mut self.unfinished.swap_remove(at).bytes))
     }
 
     /// When the message that has waited longest for its next bytes last went on.

@@ -13,8 +13,13 @@ use crate::message::{FRAGMENT_HEAD_BYTES, Hello, encode_fragment};
 /// A message from this size on goes in fragments; below, cutting it costs more than others wait for it.
 const LARGE_BYTES: usize = 256 * 1024;
 
-/// How much of a message a fragment carries, and how much of large messages goes out at once.
-const FRAGMENT_BYTES: usize = 64 * 1024;
+/// How much of large messages goes out at once, beside small ones and alone: each turn costs the same, however much it
+/// carries. A fragment has as much of one of them.
+const BESIDE_BYTES: usize = 64 * 1024;
+const ALONE_BYTES: usize = 256 * 1024;
+
+/// What is left of a turn when a message has ended may be too little for a fragment of the next one to be worth it.
+const LEAST_BYTES: usize = 16 * 1024;
 
 /// How many messages may be under way at once in a direction: a part of the protocol.
 pub(crate) const MAX_UNDER_WAY: usize = 16;
@@ -26,14 +31,14 @@ pub(crate) struct Sizes {
     largest: usize,
     /// The largest that goes in one frame.
     whole: usize,
-    /// How much a fragment carries.
+    /// How much a fragment carries at most.
     fragment: usize,
 }
 
 impl Sizes {
     /// What a side takes that says this of itself.
     pub(crate) fn of(hello: &Hello) -> Self {
-        let fragment = FRAGMENT_BYTES.min(hello.frame_bytes - FRAGMENT_HEAD_BYTES);
+        let fragment = ALONE_BYTES.min(hello.frame_bytes - FRAGMENT_HEAD_BYTES);
         if hello.has_fragments {
             let whole = LARGE_BYTES.min(hello.frame_bytes);
             Sizes { largest: hello.message_bytes, whole, fragment }
@@ -185,21 +190,23 @@ impl Transfers {
         self.waiting.iter().map(|transfer| transfer.owner).chain(under_way)
     }
 
-    /// Puts the next fragments into an outbox, as many as go out at once: one, unless they are small.
+    /// Puts the next fragments into an outbox, as many as go out at once: one, unless they are small. What is in the
+    /// outbox already goes out with them.
     pub(crate) fn take_turns(&mut self, sizes: &Sizes, outbox: &mut Outbox, mut took: impl FnMut(Turn)) {
+        let most = if outbox.is_empty() { ALONE_BYTES } else { BESIDE_BYTES };
         let mut bytes = 0;
-        while bytes < FRAGMENT_BYTES {
-            let Some(turn) = self.take_turn(sizes, outbox) else { return };
+        while bytes < most {
+            let Some(turn) = self.take_turn(sizes, most - bytes, outbox) else { return };
             bytes += turn.bytes;
             took(turn);
         }
     }
 
-    fn take_turn(&mut self, sizes: &Sizes, outbox: &mut Outbox) -> Option<Turn> {
+    fn take_turn(&mut self, sizes: &Sizes, most: usize, outbox: &mut Outbox) -> Option<Turn> {
         self.start_waiting(sizes);
         let mut under_way = self.under_way.pop_front()?;
         under_way.begun = true;
-        let slices = under_way.transfer.cut(sizes.fragment);
+        let slices = under_way.transfer.cut(sizes.fragment.min(most.max(LEAST_BYTES)));
         let length = slices.iter().map(Bytes::len).sum();
         self.rest -= length;
         let rest = under_way.transfer.rest;
@@ -325,7 +332,7 @@ mod tests {
     #[test]
     fn messages_take_turns_and_their_pieces_are_the_message() {
         let mut transfers = Transfers::default();
-        let lengths = [300_000, 400_000, 262_144];
+        let lengths = [600_000, 800_000, 524_288];
         (0..).zip(lengths).for_each(|(owner, length)| transfers.push(transfer(owner, length)));
         assert_eq!(transfers.bytes(), lengths.iter().sum());
         let mut messages = [const { Vec::new() }; 3];
@@ -333,7 +340,9 @@ mod tests {
         let mut all_gone = Vec::new();
         while !transfers.is_empty() {
             let (fragments, gone) = turn(&mut transfers, &sizes());
-            assert!(fragments.len() == 1 || fragments[0].2.len() < FRAGMENT_BYTES);
+            let turn: usize = fragments.iter().map(|(_, _, data)| data.len()).sum();
+            assert!(turn <= ALONE_BYTES + LEAST_BYTES, "{turn} bytes in a turn");
+            assert!(fragments.len() == 1 || fragments[0].2.len() < ALONE_BYTES);
             for (number, rest, data) in fragments {
                 order.push(number);
                 let message = &mut messages[number as usize];
@@ -360,15 +369,15 @@ mod tests {
         assert_eq!((transfers.under_way.len(), transfers.waiting.len()), (MAX_UNDER_WAY, 4));
 
         // Together no longer than the largest, in the order in which they came.
-        let hello = Hello::new(&Limits::default().with_message_bytes(1_000_000));
+        let hello = Hello::new(&Limits::default().with_message_bytes(4_000_000));
         let mut transfers = Transfers::default();
-        [600_000, 500_000, 300_000, 400_000].into_iter().zip(0..).for_each(|(length, owner)| {
+        [2_400_000, 2_000_000, 1_200_000, 1_600_000].into_iter().zip(0..).for_each(|(length, owner)| {
             transfers.push(transfer(owner, length));
         });
         let mut gone = Vec::new();
         while !transfers.is_empty() {
             gone.extend(turn(&mut transfers, &Sizes::of(&hello)).1);
-            assert!(transfers.under_way_bytes <= 1_000_000);
+            assert!(transfers.under_way_bytes <= 4_000_000);
         }
         // The second waits for the first, the fourth for the second.
         assert_eq!(gone, [0, 2, 1, 3].map(Owner::Call));
@@ -389,7 +398,7 @@ mod tests {
             numbers.extend(turn(&mut transfers, &sizes()).0.into_iter().map(|fragment| fragment.0));
         }
         assert!(numbers.iter().all(|number| *number < 3), "{numbers:?}");
-        assert_eq!(numbers.iter().filter(|number| **number == 1).count(), 5);
+        assert_eq!(numbers.iter().filter(|number| **number == 1).count(), 2);
     }
 
     #[test]
@@ -434,9 +443,9 @@ mod tests {
     fn small_frames_go_many_at_a_time() {
         let hello = Hello::new(&Limits::default().with_frame_bytes(1_024));
         let mut transfers = Transfers::default();
-        transfers.push(transfer(7, 100_000));
+        transfers.push(transfer(7, 1_000_000));
         let (fragments, _) = turn(&mut transfers, &Sizes::of(&hello));
-        assert!((60..=70).contains(&fragments.len()), "{}", fragments.len());
+        assert!((250..=270).contains(&fragments.len()), "{}", fragments.len());
         assert!(fragments.iter().all(|(_, _, data)| data.len() <= 1_024 - FRAGMENT_HEAD_BYTES));
     }
 }

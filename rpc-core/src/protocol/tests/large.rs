@@ -12,7 +12,10 @@ use crate::marshal::Payload;
 use crate::message::Reason;
 use crate::{Code, Executed};
 
-const SIZE: usize = 1_000_000;
+const SIZE: usize = 4_000_000;
+/// A turn in which nothing small goes along, and one beside something small.
+const ALONE: usize = 256 * 1024 + 100;
+const BESIDE: usize = 64 * 1024 + 400;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Arguments or a value of so many bytes, of which no two neighbourhoods are alike.
@@ -93,11 +96,11 @@ fn a_large_error_of_the_procedure_arrives_whole() {
 fn case_26_small_calls_wait_for_one_fragment_at_most() {
     let mut pair = Pair::new();
     let slow = pair.large_call(1, SIZE);
-    assert!(pair.turn_to_server() <= 66_000);
+    assert!((BESIDE..ALONE).contains(&pair.turn_to_server()));
     for waiter in 2..10 {
         let quick = pair.call(waiter);
         let turn = pair.turn_to_server();
-        assert!(turn <= 66_000, "{turn} bytes in a turn");
+        assert!(turn <= BESIDE, "{turn} bytes in a turn");
         assert_eq!(pair.server.arrived.last().map(|arrived| arrived.key), Some(key(quick)));
         pair.server.reply(key(quick), 7);
         pair.turn_to_client();
@@ -109,12 +112,12 @@ fn case_26_small_calls_wait_for_one_fragment_at_most() {
 
     // The same for replies.
     pair.server.reply_with(key(slow), Ok(payload(SIZE)));
-    assert!(pair.turn_to_client() <= 66_000);
+    assert!((BESIDE..ALONE).contains(&pair.turn_to_client()));
     for waiter in 10..14 {
         let quick = pair.call(waiter);
         pair.turn_to_server();
         pair.server.reply(key(quick), 7);
-        assert!(pair.turn_to_client() <= 66_000);
+        assert!(pair.turn_to_client() <= BESIDE);
         assert!(pair.client.outcome(quick).is_ok());
         assert!(matches!(pair.client.poll(slow), Next::Pending));
     }
@@ -127,7 +130,8 @@ fn large_calls_beyond_what_the_server_takes_wait_for_one_another() {
     let ids: Vec<_> = (0..20).map(|waiter| pair.large_call(waiter, 600_000)).collect();
     // The server would end the connection over one too many.
     pair.settle();
-    let arrived: Vec<_> = pair.server.arrived.iter().map(|arrived| arrived.key).collect();
+    let mut arrived: Vec<_> = pair.server.arrived.iter().map(|arrived| arrived.key).collect();
+    arrived.sort();
     assert_eq!(arrived, ids.into_iter().map(key).collect::<Vec<_>>());
 }
 
@@ -259,7 +263,7 @@ fn a_call_counts_as_sent_with_its_last_fragment() {
             assert_eq!(other.client.error(same), (Code::Unavailable, Executed::Maybe));
         }
     }
-    assert_eq!(turns, SIZE.div_ceil(65_536));
+    assert_eq!(turns, SIZE.div_ceil(262_144));
     assert!(matches!(pair.client.poll(id), Next::Pending));
 }
 

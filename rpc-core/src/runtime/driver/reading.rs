@@ -19,6 +19,12 @@ use crate::pool::{self, LARGE_BYTES};
 use crate::protocol::Violation;
 use crate::{Code, Error};
 
+/// From so many missing bytes of a fragment on they are read to where they stay.
+const DIRECT_BYTES: usize = 32 * 1024;
+
+/// How much is read at once between the fragments of large messages.
+const BETWEEN_BYTES: usize = 16 * 1024;
+
 impl Driver {
     /// Reads what is there, twice at most.
     ///
@@ -74,6 +80,7 @@ impl Driver {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         match self.assembler.missing() {
             Some(missing) if missing >= LARGE_BYTES / 2 => self.poll_read_large(cx),
+            _ if self.reassembly.missing() >= DIRECT_BYTES => self.poll_read_fragment(cx),
             _ => with_scratch(|scratch| self.poll_read_scratch(scratch, cx)),
         }
     }
@@ -93,10 +100,26 @@ impl Driver {
         Poll::Ready(taken.unwrap_or(Ok(())))
     }
 
+    /// Reads into the message that the fragment under way belongs to, where its bytes stay.
+    fn poll_read_fragment(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some((room, step)) = self.reassembly.room() else { return Poll::Pending };
+        let mut room = room.limit(step);
+        let count = ready!(pin!(self.recv.read_buf(&mut room)).poll(cx))?;
+        if count == 0 {
+            return Poll::Ready(self.end_of_bytes());
+        }
+        let message = self.reassembly.came(count, now());
+        self.received(self.is_partial());
+        let taken = message.map(|message| with_scratch(|scratch| self.take_message(message, scratch)));
+        Poll::Ready(taken.unwrap_or(Ok(())))
+    }
+
     /// Reads into the thread's scratch and takes the frames from there.
     fn poll_read_scratch(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let mut bytes = std::mem::take(&mut scratch.bytes);
-        let mut buffer = ReadBuf::new(&mut bytes);
+        // Of a large fragment that comes next the beginning is enough: the rest is read to where it stays.
+        let most = if self.reassembly.is_empty() { bytes.len() } else { BETWEEN_BYTES.min(bytes.len()) };
+        let mut buffer = ReadBuf::new(&mut bytes[..most]);
         let polled = Pin::new(&mut self.recv).poll_read(cx, &mut buffer);
         let count = buffer.filled().len();
         let result = match polled {
