@@ -348,6 +348,29 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_that_has_only_begun_gets_one_step_and_nothing_of_the_pool() {
+        let mut reassembly = with_limit(usize::MAX);
+        let now = Instant::now();
+        let length = 3_000_000;
+        let begun = Fragment { number: 1, rest: Some(0), length, data: b"a" };
+        reassembly.take(begun, now).expect("a sound beginning");
+        let mut come = 1;
+        let mut message = None;
+        while message.is_none() {
+            let (room, step) = reassembly.room().expect("it is not complete");
+            let pooled = come >= POOLED_BYTES / 2 && room.capacity() <= 32 << 20;
+            assert!(room.capacity() <= 2 * come + STEP || pooled, "{} for {come}", room.capacity());
+            assert!(step <= room.capacity() - room.len());
+            let count = step.min(1 + come / 3);
+            room.resize(room.len() + count, 7);
+            come += count;
+            message = reassembly.came(count, now);
+        }
+        assert_eq!(message.map(|message| message.len()), Some(length));
+        assert!(reassembly.room().is_none() && reassembly.is_empty());
+    }
+
+    #[test]
     fn the_one_that_waits_longest_is_not_hidden_by_others() {
         let (mut reassembly, now) = small();
         let second = Duration::from_secs(1);

@@ -65,6 +65,21 @@ pub(crate) fn ping(token: u64) -> Vec<u8> {
     array(&[&uint(7), &uint(token)])
 }
 
+/// A piece of a message, after which so many bytes of it follow; none: the message is given up.
+pub(crate) fn fragment(number: u64, rest: Option<u64>, data: &[u8]) -> Vec<u8> {
+    array(&[&uint(14), &uint(number), &rest.map_or(vec![0xc0], uint), &binary(data)])
+}
+
+/// A message in pieces of so many bytes.
+pub(crate) fn in_fragments(number: u64, message: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+    let mut rest = message.len();
+    let pieces = message.chunks(bytes).map(|piece| {
+        rest -= piece.len();
+        fragment(number, Some(rest as u64), piece)
+    });
+    pieces.collect()
+}
+
 pub(crate) fn goaway(last_id: u64, reason: u64, message: &str) -> Vec<u8> {
     array(&[&uint(9), &uint(last_id), &uint(reason), &text(message)])
 }
