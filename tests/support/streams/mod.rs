@@ -18,7 +18,8 @@ use rpc::{CallError, Limits, Server, Stream, Streaming, service};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub(crate) use self::lifecycle::{Serving, Way, patiently};
+#[allow(unused_imports, reason = "not every test that shares this measures memory")]
+pub(crate) use self::lifecycle::{Serving, Way, patiently, unused_memory};
 
 /// About how much a stream sends at a time; a producer is that much ahead of its window, and has as much in hand.
 pub(crate) const BATCH_BYTES: u64 = 16 * 1024;

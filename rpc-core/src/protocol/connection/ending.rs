@@ -49,13 +49,12 @@ impl<W, H> Connection<W, H> {
 
     /// Whether there is nothing left to do but to write what waits and close.
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
-        let quiet = self.calls.occupied() == 0
-            && self.calls.placed(Place::Stream) == 0
-            && self.served.admitted() == Counts::default()
-            && self.transfers.is_empty();
+        // What this side has open of its own is finished however long that takes: a stream outlives its client's handle.
+        let mine_ended = self.calls.occupied() == 0 && self.calls.placed(Place::Stream) == 0;
+        let quiet = mine_ended && self.served.admitted() == Counts::default() && self.transfers.is_empty();
         let noticed = |since: Instant| now >= since + DRAIN_NOTICE || self.retired && !self.serves;
         quiet && (self.peer_leaving || self.draining.is_some_and(noticed))
-            || self.last_moment().is_some_and(|last| now >= last)
+            || mine_ended && self.last_moment().is_some_and(|last| now >= last)
     }
 
     /// When what still runs here is stopped: on a server, whoever drains all of it sees to that.
