@@ -20,9 +20,6 @@ pub const SUM: &[u8] = &[0xce, 0x00, 0x0f, 0x46, 0x28];
 /// So many calls come first, until memory, ids and averages are what they stay.
 pub const WARM_UP: u64 = 6_400;
 
-/// In flight where there are many.
-const MANY: u64 = 64;
-
 /// Arithmetic, counted.
 #[service]
 pub trait Arithmetic {
@@ -54,75 +51,86 @@ impl Arithmetic for Wrapping {
 }
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A client with one call after another.
-    ClientOne,
-    /// A client with 64 callers.
-    ClientMany,
-    /// A server that gets one call after another.
-    ServerOne,
-    /// A server that gets 64 calls at a time.
-    ServerMany,
-    /// The same with a handler that waits once, so that it moves to a task of its own.
-    ServerTasks,
-    /// One call after another without a connection.
+#[derive(Debug)]
+pub struct Mode {
+    /// By which it is asked for.
+    pub name: &'static str,
+    /// In words.
+    pub what: &'static str,
+    side: Side,
+}
+
+/// Which side of a connection is counted.
+#[derive(Debug)]
+enum Side {
+    /// A client with so many callers.
+    Client(u64),
+    /// A server that gets so many calls of a method at a time.
+    Server(&'static str, u64),
+    /// Both, without a connection.
     InProcess,
 }
 
-/// All modes, with the names by which they are asked for and what they are.
-pub const MODES: [(&str, Mode, &str); 6] = [
-    ("client-1", Mode::ClientOne, "client, one call at a time"),
-    ("client-64", Mode::ClientMany, "client, 64 in flight"),
-    ("server-1", Mode::ServerOne, "server, one call at a time"),
-    ("server-64", Mode::ServerMany, "server, 64 at a time"),
-    ("server-64-tasks", Mode::ServerTasks, "server, 64 at a time, handlers not ready at once"),
-    ("in-process", Mode::InProcess, "in process"),
+const ADD: &str = "Arithmetic.add";
+const ADD_LATER: &str = "Arithmetic.add_later";
+
+/// All that can be counted.
+pub const MODES: [Mode; 6] = [
+    Mode { name: "client-1", what: "client, one call at a time", side: Side::Client(1) },
+    Mode { name: "client-64", what: "client, 64 in flight", side: Side::Client(64) },
+    Mode { name: "server-1", what: "server, one call at a time", side: Side::Server(ADD, 1) },
+    Mode { name: "server-64", what: "server, 64 at a time", side: Side::Server(ADD, 64) },
+    Mode {
+        name: "server-64-tasks",
+        what: "server, 64 at a time, whose handlers are not ready at once",
+        side: Side::Server(ADD_LATER, 64),
+    },
+    Mode { name: "in-process", what: "in process", side: Side::InProcess },
 ];
 
 /// Makes so many calls, after those that warm it up.
-pub fn run(mode: Mode, calls: u64) -> Result<(), Box<dyn Error>> {
+pub fn run(mode: &Mode, calls: u64) -> Result<(), Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    let subject = runtime.block_on(Subject::new(mode))?;
+    let subject = runtime.block_on(Subject::new(&mode.side))?;
     runtime.block_on(subject.make(WARM_UP))?;
     runtime.block_on(subject.make(calls))
 }
 
 enum Subject {
-    Caller(ArithmeticClient),
-    Callers(ArithmeticClient),
+    Client { client: ArithmeticClient, callers: u64 },
     Server(Canned),
 }
 
 impl Subject {
-    async fn new(mode: Mode) -> Result<Self, Box<dyn Error>> {
-        Ok(match mode {
-            Mode::ClientOne => Subject::Caller(ArithmeticClient::connect(Canned::server()).await?),
-            Mode::ClientMany => Subject::Callers(ArithmeticClient::connect(Canned::server()).await?),
-            Mode::ServerOne => Subject::serve("Arithmetic.add", 1).await?,
-            Mode::ServerMany => Subject::serve("Arithmetic.add", MANY).await?,
-            Mode::ServerTasks => Subject::serve("Arithmetic.add_later", MANY).await?,
-            Mode::InProcess => Subject::Caller(ArithmeticClient::in_process(ArithmeticServer::new(Wrapping))),
+    async fn new(side: &Side) -> Result<Self, Box<dyn Error>> {
+        Ok(match *side {
+            Side::Client(callers) => {
+                Subject::Client { client: ArithmeticClient::connect(Canned::server()).await?, callers }
+            }
+            Side::Server(method, batch) => {
+                let canned = Canned::client(method, batch);
+                let server = Server::new().add(ArithmeticServer::new(Wrapping));
+                spawn(server.bind(Door(Some(canned.clone()))).await?.serve());
+                Subject::Server(canned)
+            }
+            Side::InProcess => {
+                let client = ArithmeticClient::in_process(ArithmeticServer::new(Wrapping));
+                Subject::Client { client, callers: 1 }
+            }
         })
-    }
-
-    async fn serve(method: &'static str, batch: u64) -> Result<Self, Box<dyn Error>> {
-        let canned = Canned::client(method, batch);
-        let server = Server::new().add(ArithmeticServer::new(Wrapping));
-        spawn(server.bind(Door(Some(canned.clone()))).await?.serve());
-        Ok(Subject::Server(canned))
     }
 
     async fn make(&self, calls: u64) -> Result<(), Box<dyn Error>> {
         match self {
-            Subject::Caller(client) => call(client, calls).await?,
-            Subject::Callers(client) => {
-                let mut callers = JoinSet::new();
-                for _ in 0..MANY {
+            Subject::Client { client, callers: 1 } => call(client, calls).await?,
+            Subject::Client { client, callers } => {
+                let share = calls / callers;
+                let mut tasks = JoinSet::new();
+                for _ in 0..*callers {
                     let client = client.clone();
-                    callers.spawn(async move { call(&client, calls / MANY).await });
+                    tasks.spawn(async move { call(&client, share).await });
                 }
-                while let Some(ended) = callers.join_next().await {
+                while let Some(ended) = tasks.join_next().await {
                     ended??;
                 }
             }
