@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use serde::Serialize;
 
-use crate::channel::{Channel, Way};
+use crate::channel::{Channel, Way, WayBack};
 use crate::context::inherited;
 use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
-use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
+use crate::protocol::{CallFailure, CallId, Entry, NewCall, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
+    Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, Pending, Progress,
+    block_on, now, send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -50,7 +51,7 @@ pub(crate) enum Kind {
 
 impl<T: Returned, E: MethodError> Call<T, E> {
     pub(crate) fn new(
-        channel: Channel,
+        channel: &Channel,
         method: &'static str,
         arguments: &impl ArgumentList,
         shape: Shape,
@@ -58,7 +59,7 @@ impl<T: Returned, E: MethodError> Call<T, E> {
     ) -> Self {
         let (deadline, context) = inherited();
         let raw = Raw {
-            channel,
+            route: Route::new(channel),
             method,
             payload: arguments.marshal(shape),
             shape,
@@ -216,7 +217,7 @@ type Cancelled = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// All of a call but its types.
 struct Raw {
-    channel: Channel,
+    route: Route,
     method: &'static str,
     /// Kept until the end: a call that one connection does not take is sent on another.
     payload: Result<Payload, Error>,
@@ -264,13 +265,15 @@ impl Streams {
     }
 
     /// The stream that is the reply, if it is one. Whoever does not want it drops it, which stops its producer.
-    fn inlet(&self, state: State, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
+    fn inlet(&self, state: State, route: &Route, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
         self.in_call()?;
         if !matches!(&outcome.result, Ok(value) if is_stream_reply(value)) {
             return None;
         }
         match state {
-            State::Entered { link, id } => Some(Box::new(LinkInlet::of_reply(link, id.number()))),
+            State::Entered { id, .. } => {
+                Some(Box::new(LinkInlet::of_reply(route.link()?.clone(), id.number())))
+            }
             State::Local(call) => Some(Box::new(LocalInlet::new(call))),
             State::New | State::Ended => None,
         }
@@ -280,12 +283,55 @@ impl Streams {
 enum State {
     New,
     Entered {
-        link: Arc<Link>,
         id: CallId,
+        place: Arc<Pending>,
     },
     /// Boxed, so that calls over a connection are not moved about at its size.
     Local(Box<LocalCall>),
     Ended,
+}
+
+/// Where a call goes.
+enum Route {
+    /// To a client's server, over the link of its lease.
+    Remote(Arc<Lease>),
+    /// Back to a caller, over the link that it was entered on, once it has been.
+    Peer(WayBack, Option<Arc<Link>>),
+    InProcess(Arc<InProcess>),
+}
+
+impl Route {
+    fn new(channel: &Channel) -> Self {
+        match &channel.0 {
+            Way::Remote(handle) => Route::Remote(handle.lease()),
+            Way::Peer(back) => Route::Peer(back.clone(), None),
+            Way::InProcess(service) => Route::InProcess(service.clone()),
+        }
+    }
+
+    /// The link to enter a call on, or that it was entered on.
+    fn link(&self) -> Option<&Arc<Link>> {
+        match self {
+            Route::Remote(lease) => Some(&lease.link),
+            Route::Peer(_, link) => link.as_ref(),
+            Route::InProcess(_) => None,
+        }
+    }
+
+    /// Where a new call waits.
+    fn place(&self) -> Arc<Pending> {
+        match self {
+            Route::Remote(lease) => lease.places.take(),
+            Route::Peer(..) | Route::InProcess(_) => Arc::default(),
+        }
+    }
+
+    /// Takes back a place whose outcome has been taken.
+    fn give_back(&self, place: Arc<Pending>) {
+        if let Route::Remote(lease) = self {
+            lease.places.give_back(place);
+        }
+    }
 }
 
 /// What comes after a step of a call.
@@ -298,10 +344,10 @@ enum Step {
 impl Raw {
     /// Where its connection lives.
     fn home(&self) -> Option<Home> {
-        match &self.channel.0 {
-            Way::Remote(client) => Some(client.home().clone()),
-            Way::Peer(back) => back.home(),
-            Way::InProcess(_) => None,
+        match &self.route {
+            Route::Remote(lease) => Some(lease.client.home().clone()),
+            Route::Peer(back, _) => back.home(),
+            Route::InProcess(_) => None,
         }
     }
 
@@ -309,7 +355,11 @@ impl Raw {
         match self.poll_call(cx) {
             Poll::Ready(outcome) => {
                 let state = std::mem::replace(&mut self.state, State::Ended);
-                self.inlet = self.streams.inlet(state, &outcome);
+                if self.streams.in_call().is_some() {
+                    self.inlet = self.streams.inlet(state, &self.route, &outcome);
+                } else if let State::Entered { place, .. } = state {
+                    self.route.give_back(place);
+                }
                 Poll::Ready(outcome)
             }
             Poll::Pending if self.is_cancelled(cx) => {
@@ -326,11 +376,11 @@ impl Raw {
         loop {
             let step = match &mut self.state {
                 State::New => self.enter(cx),
-                State::Entered { link, id } => match link.poll_call(*id, cx.waker()) {
-                    Next::Pending => Step::Wait,
-                    Next::Granted => self.resume(cx),
-                    Next::Done(Outcome { result: Err(CallFailure::Moved), .. }) => self.move_on(),
-                    Next::Done(outcome) => Step::End(outcome),
+                State::Entered { place, .. } => match place.poll(cx.waker()) {
+                    None => Step::Wait,
+                    Some(Progress::Granted) => self.resume(),
+                    Some(Progress::Ended(Outcome { result: Err(CallFailure::Moved), .. })) => self.move_on(),
+                    Some(Progress::Ended(outcome)) => Step::End(outcome),
                 },
                 State::Local(call) => return call.poll(cx),
                 State::Ended => {
@@ -347,72 +397,79 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
-        let local = matches!(self.channel.0, Way::InProcess(_));
-        let arguments = if local { std::mem::take(&mut self.streams.arguments) } else { Vec::new() };
-        let call = match self.as_new() {
-            Ok(call) => call,
-            Err(error) => return Step::End(error.into()),
-        };
-        match &self.channel.0 {
-            Way::InProcess(service) => match service.enter(&call, arguments) {
+        match &mut self.route {
+            Route::InProcess(_) => return self.enter_locally(),
+            Route::Peer(back, link) => match back.link() {
+                Ok(entered) => *link = Some(entered),
+                Err(error) => return Step::End(error.into()),
+            },
+            Route::Remote(_) => {}
+        }
+        let place = self.route.place();
+        // Nothing can have become of it before it is entered: this says whom to wake.
+        place.poll(cx.waker());
+        self.enter_at(None, place)
+    }
+
+    fn enter_locally(&mut self) -> Step {
+        let arguments = std::mem::take(&mut self.streams.arguments);
+        match (&self.route, self.as_new()) {
+            (Route::InProcess(service), Ok(call)) => match service.enter(&call, arguments) {
                 Ok(call) => {
                     self.state = State::Local(Box::new(call));
                     Step::Again
                 }
                 Err(failure) => Step::End(failure.into()),
             },
-            Way::Remote(client) => {
-                let link = client.link();
-                let entry = link.enter(None, &call, cx.waker());
-                self.entered(link, entry)
-            }
-            Way::Peer(back) => match back.link() {
-                Ok(link) => {
-                    let entry = link.enter(None, &call, cx.waker());
-                    self.entered(link, entry)
-                }
-                Err(error) => Step::End(error.into()),
-            },
+            (_, Err(error)) => Step::End(error.into()),
+            _ => unreachable!("only a call in process is entered locally"),
         }
     }
 
-    /// Sends the call, which has been granted its place.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Step {
-        let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) else {
-            unreachable!("only an entered call is granted a place")
-        };
+    /// Enters the call on its link, or goes on with one that was granted its place there.
+    fn enter_at(&mut self, granted: Option<CallId>, place: Arc<Pending>) -> Step {
+        let Some(link) = self.route.link() else { unreachable!("a call over a connection has a link") };
         let entry = match self.as_new() {
-            Ok(call) => link.enter(Some(id), &call, cx.waker()),
-            Err(_) => unreachable!("a call without a payload was never entered"),
+            Ok(call) => link.enter(granted, &call, &place),
+            Err(error) => return Step::End(error.into()),
         };
-        self.entered(link, entry)
-    }
-
-    fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Step {
         match entry {
             Entry::Waiting(id) => {
-                self.state = State::Entered { link, id };
+                self.state = State::Entered { id, place };
                 Step::Wait
             }
             Entry::Entered(id) => {
-                if let Err(error) = self.send_streams(&link, id) {
-                    link.drop_call(id);
-                    return Step::End(error.into());
-                }
                 // Who waits is known where it was entered, so there is nothing to look after yet.
-                self.state = State::Entered { link, id };
-                Step::Wait
+                self.state = State::Entered { id, place };
+                match self.send_streams(id) {
+                    Ok(()) => Step::Wait,
+                    Err(error) => {
+                        self.leave();
+                        Step::End(error.into())
+                    }
+                }
             }
-            Entry::Queued => Step::End(Payload::from_slice(&[NIL]).into()),
-            Entry::Ended(CallFailure::Moved) => self.successor(&link),
+            Entry::Queued => {
+                self.route.give_back(place);
+                Step::End(Payload::from_slice(&[NIL]).into())
+            }
+            Entry::Ended(CallFailure::Moved) => self.successor(),
             Entry::Ended(failure) => Step::End(failure.into()),
         }
     }
 
+    /// Sends the call, which has been granted its place.
+    fn resume(&mut self) -> Step {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Entered { id, place } => self.enter_at(Some(id), place),
+            _ => unreachable!("only an entered call is granted a place"),
+        }
+    }
+
     /// The call is on its way, and with it the streams among its arguments.
-    fn send_streams(&mut self, link: &Arc<Link>, id: CallId) -> Result<(), Error> {
+    fn send_streams(&mut self, id: CallId) -> Result<(), Error> {
         self.streams.sent = true;
-        if !self.streams.arguments.is_empty() {
+        if let (false, Some(link)) = (self.streams.arguments.is_empty(), self.route.link()) {
             let home = match self.home() {
                 Some(home) => home,
                 None => Home::current().or_else(|_| Home::library())?,
@@ -427,29 +484,32 @@ impl Raw {
     fn move_on(&mut self) -> Step {
         match std::mem::replace(&mut self.state, State::Ended) {
             // A call back has no other connection, and this one says now whether it still takes calls.
-            State::Entered { .. } if matches!(self.channel.0, Way::Peer(_)) && !self.streams.have_begun() => {
+            State::Entered { .. } if matches!(self.route, Route::Peer(..)) && !self.streams.have_begun() => {
                 self.state = State::New;
                 Step::Again
             }
-            State::Entered { link, .. } => self.successor(&link),
+            State::Entered { .. } => self.successor(),
             _ => unreachable!("only an entered call moves on"),
         }
     }
 
-    fn successor(&mut self, of: &Arc<Link>) -> Step {
+    fn successor(&mut self) -> Step {
         self.state = State::New;
         if self.streams.have_begun() {
             // What they have given is gone, so they cannot begin anew elsewhere.
             let message = "the other side did not take the call, and its streams have begun";
             return Step::End(Error::not_executed(Code::Unavailable, message).into());
         }
-        match &self.channel.0 {
-            Way::Remote(client) => match client.successor(of) {
-                Ok(_) => Step::Again,
+        match &mut self.route {
+            Route::Remote(lease) => match lease.successor() {
+                Ok(successor) => {
+                    *lease = successor;
+                    Step::Again
+                }
                 Err(error) => Step::End(error.into()),
             },
-            Way::Peer(back) => Step::End(back.over().into()),
-            Way::InProcess(_) => Step::Again,
+            Route::Peer(back, _) => Step::End(back.over().into()),
+            Route::InProcess(_) => Step::Again,
         }
     }
 
@@ -462,7 +522,7 @@ impl Raw {
             oneway: self.oneway,
             streams: self.streams.in_call(),
             patient: self.wait_for_ready,
-            back: matches!(self.channel.0, Way::Peer(_)),
+            back: matches!(self.route, Route::Peer(..)),
         })
     }
 
@@ -472,8 +532,12 @@ impl Raw {
 
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
-        if let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) {
-            link.drop_call(id);
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        if let (State::Entered { id, place }, Some(link)) = (state, self.route.link()) {
+            // Also if its reply has come, which may be a stream that nobody will take.
+            if self.streams.in_call().is_some() || !place.has_ended() {
+                link.drop_call(id);
+            }
         }
     }
 
@@ -481,10 +545,10 @@ impl Raw {
         &mut self,
         result: Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
-        let guard = match &self.channel.0 {
-            Way::Remote(client) => client.guard(),
-            Way::Peer(back) => back.guard(),
-            Way::InProcess(_) => Guard::default(),
+        let guard = match &self.route {
+            Route::Remote(lease) => lease.client.guard(),
+            Route::Peer(back, _) => back.guard(),
+            Route::InProcess(_) => Guard::default(),
         };
         let error = match result {
             Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {

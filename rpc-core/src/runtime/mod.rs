@@ -19,15 +19,17 @@ mod link;
 mod local_streams;
 mod parked;
 mod peer_link;
+mod pending;
 mod server;
 mod timer;
 
 pub(crate) use blocking::{Home, block_on};
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Handle, Lease};
 pub(crate) use clock::now;
 pub(crate) use dispatch::Registry;
 pub(crate) use flows::{Argument, Arguments, LinkInlet, send_arguments};
 pub(crate) use in_process::{InProcess, LocalCall, LocalInlet};
 pub(crate) use link::Link;
 pub(crate) use peer_link::PeerLink;
+pub(crate) use pending::{Pending, Progress};
 pub use server::{Bound, Drained, Server, ShutdownHandle};
