@@ -4,13 +4,13 @@
 
 mod macro_support;
 
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use macro_support::serve;
 use rpc::{Server, service};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Each method gives the task that polls it, by its id.
 #[service]
@@ -23,6 +23,9 @@ trait Tasks {
     /// Before and after it has waited.
     #[rpc(inline)]
     async fn later(&self) -> (String, String);
+    /// Until the gate opens.
+    #[rpc(inline)]
+    async fn wait(&self);
     #[rpc(inline)]
     async fn length(&self, bytes: &[u8]) -> (String, usize);
     #[rpc(inline, oneway)]
@@ -53,6 +56,7 @@ trait Inline {
 struct Handler {
     noted: Mutex<Vec<String>>,
     enough: Notify,
+    gate: Semaphore,
     both: Barrier,
 }
 
@@ -67,7 +71,12 @@ fn block() {
 
 impl Handler {
     fn new() -> Self {
-        Handler { noted: Mutex::default(), enough: Notify::new(), both: Barrier::new(2) }
+        Handler {
+            noted: Mutex::default(),
+            enough: Notify::new(),
+            gate: Semaphore::new(0),
+            both: Barrier::new(2),
+        }
     }
 
     fn note(&self) {
@@ -99,6 +108,9 @@ impl Tasks for Handler {
         let before = task();
         tokio::task::yield_now().await;
         (before, task())
+    }
+    async fn wait(&self) {
+        drop(self.gate.acquire().await.unwrap());
     }
     async fn length(&self, bytes: &[u8]) -> (String, usize) {
         (task(), bytes.len())
@@ -140,7 +152,11 @@ impl Inline for Handler {
 }
 
 async fn connect() -> TasksClient {
-    let address = serve(Server::new().add(TasksServer::new(Handler::new()))).await;
+    connect_to(Arc::new(Handler::new())).await
+}
+
+async fn connect_to(handler: Arc<Handler>) -> TasksClient {
+    let address = serve(Server::new().add(TasksServer::new(handler))).await;
     TasksClient::connect(address.as_str()).await.unwrap()
 }
 
@@ -212,6 +228,21 @@ async fn a_handler_that_has_waited_is_on_a_task_of_its_own() {
     let (before, after) = client.later().await.unwrap();
     assert_eq!(before, connection);
     assert_ne!(after, connection);
+}
+
+#[tokio::test]
+async fn handlers_that_wait_hold_up_nobody() {
+    let handler = Arc::new(Handler::new());
+    let client = connect_to(handler.clone()).await;
+    let waiting: Vec<_> = (0..100).map(|_| tokio::spawn(client.wait().into_future())).collect();
+    for _ in 0..100 {
+        client.inline(false).await.unwrap();
+    }
+    assert!(waiting.iter().all(|call| !call.is_finished()));
+    handler.gate.add_permits(1);
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
