@@ -35,6 +35,7 @@ pub struct Method {
     pub(crate) aliases: &'static [&'static str],
     pub(crate) arguments: &'static [&'static str],
     pub(crate) no_cancel: bool,
+    pub(crate) polling: Polling,
     pub(crate) streaming: bool,
     pub(crate) shape: Shape,
 }
@@ -42,7 +43,15 @@ pub struct Method {
 impl Method {
     /// A method of this name within its service, and the names of its arguments in order.
     pub const fn new(name: &'static str, arguments: &'static [&'static str]) -> Self {
-        Method { name, aliases: &[], arguments, no_cancel: false, streaming: false, shape: Shape::Named }
+        Method {
+            name,
+            aliases: &[],
+            arguments,
+            no_cancel: false,
+            polling: Polling::Measured,
+            streaming: false,
+            shape: Shape::Named,
+        }
     }
 
     /// Other names under which it can be called.
@@ -71,6 +80,20 @@ impl Method {
         self
     }
 
+    /// Its handlers start on the connection's task, however long that takes.
+    #[must_use]
+    pub const fn inline(mut self) -> Self {
+        self.polling = Polling::Inline;
+        self
+    }
+
+    /// Its handlers have tasks of their own from the start.
+    #[must_use]
+    pub const fn spawn(mut self) -> Self {
+        self.polling = Polling::Spawned;
+        self
+    }
+
     /// Its reply or one of its arguments is a stream.
     #[must_use]
     pub const fn streaming(mut self) -> Self {
@@ -84,6 +107,15 @@ impl Method {
         self.shape = Shape::Positional;
         self
     }
+}
+
+/// Where a method's handlers are polled first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polling {
+    /// Where it costs least, by how long they were found to take.
+    Measured,
+    Inline,
+    Spawned,
 }
 
 /// One call, as a dispatcher gets it.

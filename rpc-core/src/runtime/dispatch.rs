@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use super::poll_time::PollTime;
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
 use crate::protocol::{Admitted, CallKey};
@@ -60,7 +60,7 @@ impl Registry {
                 service: index,
                 service_name: S::NAME,
                 method,
-                poll_time: PollTime::default(),
+                poll_time: PollTime::new(method.polling),
                 reply_size: ReplySize::default(),
             });
             for name in std::iter::once(&method.name).chain(method.aliases) {
@@ -226,41 +226,6 @@ pub(crate) fn drop_handler(future: Option<HandlerFuture>) {
     }
 }
 
-/// How long a method's handlers occupy whoever polls them: a running average, from which follows whether they are
-/// polled on the connection's task at once or on a task of their own.
-#[derive(Debug, Default)]
-pub(crate) struct PollTime {
-    /// In nanoseconds; 0 if it has not been measured.
-    average: AtomicU32,
-}
-
-/// Above this a handler costs the calls behind it more than a task of its own costs.
-const HEAVY: Duration = Duration::from_micros(20);
-
-/// One sample changes the average by this part of the difference, and counts at most this many times `HEAVY`: a
-/// single preemption cannot make a light method heavy.
-const WEIGHT: u32 = 8;
-const CLAMP: u32 = 4;
-
-impl PollTime {
-    /// Whether it is known to be short. What has not been measured is not.
-    pub(crate) fn is_light(&self) -> bool {
-        let average = self.average.load(Ordering::Relaxed);
-        average != 0 && Duration::from_nanos(u64::from(average)) < HEAVY
-    }
-
-    pub(crate) fn record(&self, since: Instant) {
-        let sample = since.elapsed().min(HEAVY * CLAMP).as_nanos() as u32;
-        let average = self.average.load(Ordering::Relaxed);
-        let next = match average {
-            0 => sample,
-            _ => average - average / WEIGHT + sample / WEIGHT,
-        };
-        // Two who record at once lose one sample, which does not matter.
-        self.average.store(next.max(1), Ordering::Relaxed);
-    }
-}
-
 /// How large a method's replies are: a running average, from which follows whether its handlers may start while much
 /// waits to be sent.
 #[derive(Debug, Default)]
@@ -271,6 +236,9 @@ pub(crate) struct ReplySize {
 
 /// Below this as many replies as a connection may have calls are no burden.
 const SMALL_REPLY_BYTES: u32 = 16 * 1024;
+
+/// One sample changes the average by this part of the difference.
+const WEIGHT: u32 = 8;
 
 impl ReplySize {
     /// Whether they are known to be small. What has not been measured is not.
@@ -325,20 +293,5 @@ mod tests {
         assert!(!size.is_small());
         (0..200).for_each(|_| size.record(0));
         assert!(size.is_small());
-    }
-
-    #[test]
-    fn one_preemption_does_not_make_a_light_method_heavy() {
-        let ago = |duration| Instant::now().checked_sub(duration).expect("the machine has run for a second");
-        let time = PollTime::default();
-        assert!(!time.is_light(), "what is not measured is not light");
-        (0..20).for_each(|_| time.record(Instant::now()));
-        assert!(time.is_light());
-        time.record(ago(Duration::from_secs(1)));
-        assert!(time.is_light());
-        (0..40).for_each(|_| time.record(ago(Duration::from_millis(1))));
-        assert!(!time.is_light());
-        (0..40).for_each(|_| time.record(Instant::now()));
-        assert!(time.is_light());
     }
 }

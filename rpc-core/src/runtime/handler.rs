@@ -76,7 +76,7 @@ impl HandlerTask {
         let since = std::mem::take(&mut self.timed).then(Instant::now);
         let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
         if let Some(since) = since {
-            target.poll_time.record(since);
+            target.poll_time.record(since.elapsed());
         }
         let reply = ready!(polled);
         target.reply_size.record(reply_bytes(&reply));

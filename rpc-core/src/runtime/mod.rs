@@ -19,6 +19,7 @@ mod link;
 mod local_streams;
 mod parked;
 mod peer_link;
+mod poll_time;
 mod server;
 mod timer;
 
