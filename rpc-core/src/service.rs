@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 
 use futures_core::Stream;
 use serde::Serialize;
@@ -23,9 +22,9 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// The methods, each once.
     const METHODS: &'static [Method];
 
-    /// Runs one call. The future owns all it needs, the marshalled arguments included, so that these can be
-    /// borrowed.
-    fn dispatch(self: Arc<Self>, request: Request) -> impl Future<Output = Reply> + Send;
+    /// Runs one call. Whoever drives it keeps the service and the request, marshalled arguments included, so that both
+    /// can be borrowed.
+    fn dispatch(&self, request: &Request) -> impl Future<Output = Reply> + Send;
 }
 
 /// What is known of a method before it is called.

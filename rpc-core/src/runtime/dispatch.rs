@@ -133,7 +133,11 @@ impl<S: Service> AnyService for Shared<S> {
     fn open(&self) -> Box<dyn Dispatcher> {
         // A count of its own for each connection: one that all share would wander between the cores.
         let service = Arc::new(self.0.clone());
-        Box::new(Typed { start: move |request| service.clone().dispatch(request), spare: None })
+        let start = move |request| {
+            let service = service.clone();
+            async move { service.dispatch(&request).await }
+        };
+        Box::new(Typed { start, spare: None })
     }
 }
 

@@ -246,8 +246,8 @@ impl<Handler2: Jobs> crate::reexported::rpc::Service for JobsServer<Handler2> {
         crate::reexported::rpc::Method::new("ping", &[]).compact(),
     ];
     async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: crate::reexported::rpc::Request,
+        &self,
+        request: &crate::reexported::rpc::Request,
     ) -> crate::reexported::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {
