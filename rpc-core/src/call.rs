@@ -18,7 +18,8 @@ use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
+    Argument, Arguments, Home, InProcess, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall, block_on,
+    now, send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -301,7 +302,7 @@ impl Raw {
         match &self.channel.0 {
             Way::Remote(client) => Some(client.home().clone()),
             Way::Peer(back) => back.home(),
-            Way::InProcess(_) => None,
+            Way::InProcess(_) | Way::Taken => None,
         }
     }
 
@@ -347,20 +348,16 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
-        let local = matches!(self.channel.0, Way::InProcess(_));
-        let arguments = if local { std::mem::take(&mut self.streams.arguments) } else { Vec::new() };
+        if matches!(self.channel.0, Way::InProcess(_))
+            && let Way::InProcess(service) = std::mem::replace(&mut self.channel.0, Way::Taken)
+        {
+            return self.start_local(service, cx);
+        }
         let call = match self.as_new() {
             Ok(call) => call,
             Err(error) => return Step::End(error.into()),
         };
         match &self.channel.0 {
-            Way::InProcess(service) => match service.enter(&call, arguments) {
-                Ok(call) => {
-                    self.state = State::Local(Box::new(call));
-                    Step::Again
-                }
-                Err(failure) => Step::End(failure.into()),
-            },
             Way::Remote(client) => {
                 let link = client.link();
                 let entry = link.enter(None, &call, cx.waker());
@@ -373,6 +370,33 @@ impl Raw {
                 }
                 Err(error) => Step::End(error.into()),
             },
+            Way::InProcess(_) | Way::Taken => unreachable!("a call in process is started once"),
+        }
+    }
+
+    /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
+    fn start_local(&mut self, service: Arc<dyn InProcess>, cx: &mut Context<'_>) -> Step {
+        self.state = State::Ended;
+        let payload = match std::mem::replace(&mut self.payload, Ok(Payload::from_slice(&[]))) {
+            Ok(payload) => payload,
+            Err(error) => return Step::End(error.into()),
+        };
+        let streams = self.streams.in_call().map(|_| std::mem::take(&mut self.streams.arguments));
+        let call = NewLocalCall {
+            method: self.method,
+            payload,
+            metadata: self.metadata.take(),
+            deadline: self.deadline,
+            oneway: self.oneway,
+            streams,
+        };
+        let (polled, call) = call.start(service, cx);
+        if let Some(call) = call {
+            self.state = State::Local(call);
+        }
+        match polled {
+            Poll::Ready(outcome) => Step::End(outcome),
+            Poll::Pending => Step::Wait,
         }
     }
 
@@ -449,7 +473,7 @@ impl Raw {
                 Err(error) => Step::End(error.into()),
             },
             Way::Peer(back) => Step::End(back.over().into()),
-            Way::InProcess(_) => Step::Again,
+            Way::InProcess(_) | Way::Taken => Step::Again,
         }
     }
 
@@ -484,7 +508,7 @@ impl Raw {
         let guard = match &self.channel.0 {
             Way::Remote(client) => client.guard(),
             Way::Peer(back) => back.guard(),
-            Way::InProcess(_) => Guard::default(),
+            Way::InProcess(_) | Way::Taken => Guard::default(),
         };
         let error = match result {
             Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {

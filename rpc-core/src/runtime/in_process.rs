@@ -1,9 +1,8 @@
 //! Calls that stay in this process: the same stub, marshalling and context, but no socket and no task.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -13,72 +12,139 @@ use tokio::time::Sleep;
 
 use super::blocking::Home;
 use super::clock::now;
-use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
+use super::dispatch::{HandlerFuture, Registry, drop_handler, poll_handler};
 use super::flows::Arguments;
 use super::local_streams::LocalStreams;
+use super::shelf;
 use crate::context::{Ambient, Origin, Peer};
 use crate::failure::{Ending, Failure, Reply};
 use crate::marshal::{Guard, Payload, STREAM_REPLY};
-use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
+use crate::protocol::{CallFailure, Outcome, deadline_exceeded};
 use crate::service::{Request, Service, no_streams, unimplemented};
 use crate::stream::{Incoming, Inlet};
-use crate::{Address, Executed};
+use crate::{Error, Executed, Metadata};
 
 /// A service that is called without leaving the process.
-pub(crate) struct InProcess {
-    registry: Registry,
-    dispatcher: Mutex<Box<dyn Dispatcher>>,
-    peer: Peer,
+pub(crate) trait InProcess: Send + Sync {
+    /// What can be called.
+    fn registry(&self) -> &Registry;
+
+    /// Starts a handler and polls it once; it is given back if it goes on. It keeps the service while it runs.
+    fn run(
+        self: Arc<Self>,
+        request: Request,
+        ambient: &mut Option<Ambient>,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Reply>,
+    ) -> Option<HandlerFuture>;
 }
 
-impl InProcess {
-    pub(crate) fn new<S: Service>(service: S) -> Self {
-        let mut registry = Registry::default();
-        registry.add(service);
-        let dispatcher = Mutex::new(registry.open(0));
-        InProcess { registry, dispatcher, peer: Peer::new(Address::new("in-process:"), ()) }
+/// Makes a service one that is called without leaving the process.
+pub(crate) fn in_process<S: Service>(service: S) -> Arc<dyn InProcess> {
+    let mut registry = Registry::default();
+    registry.describe::<S>(0);
+    Arc::new(Local { registry, service })
+}
+
+struct Local<S> {
+    registry: Registry,
+    service: S,
+}
+
+impl<S: Service> InProcess for Local<S> {
+    fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    /// Starts a call, which then runs in whoever polls it.
-    pub(crate) fn enter(&self, call: &NewCall<'_>, arguments: Arguments) -> Result<LocalCall, CallFailure> {
-        if call.deadline.is_some_and(|deadline| deadline <= now()) {
-            return Err(CallFailure::Rpc(deadline_exceeded(Executed::No)));
+    fn run(
+        self: Arc<Self>,
+        request: Request,
+        ambient: &mut Option<Ambient>,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Reply>,
+    ) -> Option<HandlerFuture> {
+        let start = move || async move { self.service.dispatch(&request).await };
+        shelf::run(start, ambient, cx, polled)
+    }
+}
+
+/// A call on its way to a service in this process.
+pub(crate) struct NewLocalCall {
+    pub(crate) method: &'static str,
+    pub(crate) payload: Payload,
+    pub(crate) metadata: Option<Box<Metadata>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) oneway: bool,
+    /// The streams among its arguments, if it has any stream.
+    pub(crate) streams: Option<Arguments>,
+}
+
+impl NewLocalCall {
+    /// Starts the call, which runs in whoever polls it. Most end here, and have needed no memory of their own; else
+    /// there is the call that goes on, or that has a reply which does.
+    pub(crate) fn start(
+        self,
+        service: Arc<dyn InProcess>,
+        cx: &mut Context<'_>,
+    ) -> (Poll<Outcome>, Option<Box<LocalCall>>) {
+        let failed = |error: Error| (Poll::Ready(error.into()), None);
+        if self.deadline.is_some_and(|deadline| deadline <= now()) {
+            return failed(deadline_exceeded(Executed::No));
         }
-        let Some(target) = self.registry.find(call.method).map(|id| self.registry.target(id)) else {
-            return Err(CallFailure::Rpc(unimplemented(call.method)));
+        let registry = service.registry();
+        let Some(target) = registry.find(self.method).map(|id| registry.target(id)) else {
+            return failed(unimplemented(self.method));
         };
-        if target.method.streaming && call.streams.is_none() {
-            return Err(CallFailure::Rpc(no_streams(call.method)));
+        let (service_name, method) = (target.service_name, target.method);
+        if method.streaming && self.streams.is_none() {
+            return failed(no_streams(self.method));
         }
-        let origin = Origin {
-            service: target.service_name,
-            method: target.method.name,
-            peer: self.peer.clone(),
-            deadline: call.deadline,
-            metadata: call.metadata.cloned().map(Box::new),
-            no_cancel: target.method.no_cancel,
-        };
-        let mut request = Request::new(target.method, call.payload.clone(), Guard::default());
-        let streams = call.streams.map(|_| LocalStreams::new(arguments, target.method.shape));
+        let mut ambient = Some(Ambient::Origin(Origin {
+            service: service_name,
+            method: method.name,
+            peer: Peer::in_process(),
+            deadline: self.deadline,
+            metadata: self.metadata,
+            no_cancel: method.no_cancel,
+        }));
+        let mut request = Request::new(method, self.payload, Guard::default());
+        let streams = self.streams.map(|arguments| LocalStreams::new(arguments, method.shape));
         if let Some(streams) = &streams {
             request = request.with_streams(Box::new(streams.clone()));
         }
-        let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
-        Ok(LocalCall {
-            future: Some(future),
-            ambient: Some(Ambient::Origin(origin)),
-            deadline: call.deadline.map(|deadline| (deadline, None)),
+        let mut polled = Poll::Pending;
+        let future = service.run(request, &mut ambient, cx, &mut polled);
+        let polled = match polled {
+            Poll::Ready(reply) if streams.is_none() => {
+                let outcome = if self.oneway { unawaited() } else { outcome(reply, &ambient) };
+                return (Poll::Ready(outcome), None);
+            }
+            polled => polled,
+        };
+        let mut call = Box::new(LocalCall {
+            future,
+            ambient,
+            deadline: self.deadline.map(|deadline| (deadline, None)),
             streams,
-            oneway: call.oneway,
-            no_cancel: target.method.no_cancel,
-        })
+            oneway: self.oneway,
+            no_cancel: method.no_cancel,
+        });
+        if polled.is_ready() {
+            call.drop_handler();
+        }
+        (call.settle(polled, cx), Some(call))
     }
 }
 
-impl fmt::Debug for InProcess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InProcess").finish_non_exhaustive()
-    }
+/// What a call ends with whose handler has.
+fn outcome(reply: Reply, ambient: &Option<Ambient>) -> Outcome {
+    let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+    Outcome { result: reply.map_err(CallFailure::from), metadata }
+}
+
+/// What a call ends with whose reply nobody waits for.
+fn unawaited() -> Outcome {
+    Payload::from_slice(&[NIL]).into()
 }
 
 /// A call that runs in its caller.
@@ -98,9 +164,14 @@ pub(crate) struct LocalCall {
 impl LocalCall {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = self.poll_handler(cx);
+        self.settle(polled, cx)
+    }
+
+    /// What follows from a poll of its handler.
+    fn settle(&mut self, polled: Poll<Reply>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if self.oneway {
             self.go_on();
-            return Poll::Ready(Payload::from_slice(&[NIL]).into());
+            return Poll::Ready(unawaited());
         }
         if let Some(metadata) = self.streams.as_ref().and_then(|streams| streams.take_opened()) {
             if let Poll::Ready(reply) = polled {
@@ -109,10 +180,7 @@ impl LocalCall {
             return Poll::Ready(Outcome { result: Ok(Payload::from_slice(&STREAM_REPLY)), metadata });
         }
         match polled {
-            Poll::Ready(reply) => {
-                let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
-                Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata })
-            }
+            Poll::Ready(reply) => Poll::Ready(outcome(reply, &self.ambient)),
             Poll::Pending if self.is_overdue() || self.poll_deadline(cx).is_ready() => {
                 Poll::Ready(deadline_exceeded(Executed::Maybe).into())
             }
@@ -122,7 +190,8 @@ impl LocalCall {
 
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         let Some(future) = &mut self.future else { return Poll::Pending };
-        let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
+        let mut polled = Poll::Pending;
+        poll_handler(future.as_mut(), &mut self.ambient, cx, &mut polled);
         if polled.is_ready() {
             self.drop_handler();
         }
