@@ -62,6 +62,7 @@ impl Payload {
     }
 
     /// The marshalled bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
