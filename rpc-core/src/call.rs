@@ -18,8 +18,8 @@ use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, InProcess, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall, block_on,
-    now, send_arguments,
+    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall, block_on, now,
+    send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -170,8 +170,8 @@ impl<T: Returned, E: MethodError> Future for Call<T, E> {
     type Output = Result<T, E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.raw.poll(cx));
-        Poll::Ready(self.raw.unmarshal::<T, E>(outcome.result))
+        let mut outcome = ready!(self.raw.poll(cx));
+        Poll::Ready(self.raw.unmarshal::<T, E>(&mut outcome.result))
     }
 }
 
@@ -201,9 +201,9 @@ impl<T: Returned, E: MethodError> Future for WithMetadata<T, E> {
     type Output = Result<(T, Metadata), E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.0.raw.poll(cx));
+        let mut outcome = ready!(self.0.raw.poll(cx));
         let metadata = outcome.metadata.map(|metadata| *metadata).unwrap_or_default();
-        Poll::Ready(self.0.raw.unmarshal::<T, E>(outcome.result).map(|value| (value, metadata)))
+        Poll::Ready(self.0.raw.unmarshal::<T, E>(&mut outcome.result).map(|value| (value, metadata)))
     }
 }
 
@@ -307,7 +307,16 @@ impl Raw {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match self.poll_call(cx) {
+        if let Way::InProcess(_) = self.channel.0 {
+            return self.start_local(cx);
+        }
+        let polled = self.poll_call(cx);
+        self.after(polled, cx)
+    }
+
+    /// What follows from a poll, wherever the call runs.
+    fn after(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match polled {
             Poll::Ready(outcome) => {
                 let state = std::mem::replace(&mut self.state, State::Ended);
                 self.inlet = self.streams.inlet(state, &outcome);
@@ -348,11 +357,6 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
-        if matches!(self.channel.0, Way::InProcess(_))
-            && let Way::InProcess(service) = std::mem::replace(&mut self.channel.0, Way::Taken)
-        {
-            return self.start_local(service, cx);
-        }
         let call = match self.as_new() {
             Ok(call) => call,
             Err(error) => return Step::End(error.into()),
@@ -370,16 +374,20 @@ impl Raw {
                 }
                 Err(error) => Step::End(error.into()),
             },
-            Way::InProcess(_) | Way::Taken => unreachable!("a call in process is started once"),
+            Way::InProcess(_) | Way::Taken => unreachable!("a call in process is started before, and once"),
         }
     }
 
     /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
-    fn start_local(&mut self, service: Arc<dyn InProcess>, cx: &mut Context<'_>) -> Step {
+    #[inline]
+    fn start_local(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.state = State::Ended;
-        let payload = match std::mem::replace(&mut self.payload, Ok(Payload::from_slice(&[]))) {
+        let Way::InProcess(service) = std::mem::replace(&mut self.channel.0, Way::Taken) else {
+            unreachable!("the caller has looked")
+        };
+        let payload = match &self.payload {
             Ok(payload) => payload,
-            Err(error) => return Step::End(error.into()),
+            Err(error) => return Poll::Ready(error.clone().into()),
         };
         let streams = self.streams.in_call().map(|_| std::mem::take(&mut self.streams.arguments));
         let call = NewLocalCall {
@@ -390,13 +398,14 @@ impl Raw {
             oneway: self.oneway,
             streams,
         };
-        let (polled, call) = call.start(service, cx);
-        if let Some(call) = call {
-            self.state = State::Local(call);
-        }
-        match polled {
-            Poll::Ready(outcome) => Step::End(outcome),
-            Poll::Pending => Step::Wait,
+        let mut remains = None;
+        let polled = call.start(service, cx, &mut remains);
+        match remains {
+            None => polled,
+            Some(call) => {
+                self.state = State::Local(call);
+                self.after(polled, cx)
+            }
         }
     }
 
@@ -496,14 +505,16 @@ impl Raw {
 
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
-        if let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) {
+        if let State::Entered { .. } = self.state
+            && let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended)
+        {
             link.drop_call(id);
         }
     }
 
     fn unmarshal<T: Returned, E: MethodError>(
         &mut self,
-        result: Result<Payload, CallFailure>,
+        result: &mut Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
         let guard = match &self.channel.0 {
             Way::Remote(client) => client.guard(),
@@ -515,9 +526,11 @@ impl Raw {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             },
-            Err(CallFailure::App(value)) => return Err(E::from_app(value.as_slice(), guard)),
-            Err(CallFailure::Rpc(error)) => error,
-            Err(CallFailure::Moved) => Error::not_executed(Code::Unavailable, "there is no connection"),
+            Err(failure) => match std::mem::replace(failure, CallFailure::Moved) {
+                CallFailure::App(value) => return Err(E::from_app(value.as_slice(), guard)),
+                CallFailure::Rpc(error) => error,
+                CallFailure::Moved => Error::not_executed(Code::Unavailable, "there is no connection"),
+            },
         };
         Err(error.with_idempotent(self.idempotent).into())
     }

@@ -102,6 +102,7 @@ impl Registry {
     }
 
     /// The method of a name on the wire.
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<TargetId> {
         self.names.get(name).copied()
     }
@@ -111,6 +112,7 @@ impl Registry {
         self.target(id).method.streaming && !matches!(call.key, CallKey::Stream(_))
     }
 
+    #[inline]
     pub(crate) fn target(&self, id: TargetId) -> &Target {
         &self.targets[id.0]
     }
@@ -242,14 +244,42 @@ pub(crate) fn poll_handler<F: Future<Output = Reply> + ?Sized>(
 ) {
     let ran = catch_unwind(AssertUnwindSafe(|| enter(ambient, || *polled = future.poll(cx))));
     if let Err(panic) = ran {
-        *polled = panicked(&*panic);
+        *polled = Poll::Ready(panicked(&*panic));
     }
 }
 
+/// The same, with a handler that is dropped here if it has ended; a panic in its `Drop` goes no further either.
+#[inline]
+pub(super) fn poll_and_clear<F: Future<Output = Reply>>(
+    mut slot: Pin<&mut Slot<F>>,
+    ambient: &mut Option<Ambient>,
+    cx: &mut Context<'_>,
+    mut ended: impl FnMut(Reply),
+) -> Poll<()> {
+    let mut polled = Poll::Pending;
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        if let Poll::Ready(reply) = enter(ambient, || slot.as_mut().poll(cx)) {
+            ended(reply);
+            polled = Poll::Ready(());
+            slot.as_mut().clear();
+        }
+    }));
+    if let Err(panic) = ran {
+        if polled.is_ready() {
+            tracing::error!(panic = panic_text(&*panic), "a handler panicked while it was dropped");
+        } else {
+            ended(panicked(&*panic));
+            polled = Poll::Ready(());
+        }
+        guarded("a handler that had panicked", || slot.clear());
+    }
+    polled
+}
+
 #[cold]
-fn panicked(panic: &(dyn Any + Send)) -> Poll<Reply> {
+fn panicked(panic: &(dyn Any + Send)) -> Reply {
     tracing::error!(panic = panic_text(panic), "a handler panicked");
-    Poll::Ready(Err(Failure::Rpc(Error::new(Code::Internal, "the handler panicked"))))
+    Err(Failure::Rpc(Error::new(Code::Internal, "the handler panicked")))
 }
 
 /// Runs code of a user's; a panic in it goes no further.

@@ -20,9 +20,9 @@ use crate::context::{Ambient, Origin, Peer};
 use crate::failure::{Ending, Failure, Reply};
 use crate::marshal::{Guard, Payload, STREAM_REPLY};
 use crate::protocol::{CallFailure, Outcome, deadline_exceeded};
-use crate::service::{Request, Service, no_streams, unimplemented};
-use crate::stream::{Incoming, Inlet};
-use crate::{Error, Executed, Metadata};
+use crate::service::{Method, Request, Service, no_streams, unimplemented};
+use crate::stream::{CallStreams, Incoming, Inlet};
+use crate::{Executed, Metadata};
 
 /// A service that is called without leaving the process.
 pub(crate) trait InProcess: Send + Sync {
@@ -32,11 +32,18 @@ pub(crate) trait InProcess: Send + Sync {
     /// Starts a handler and polls it once; it is given back if it goes on. It keeps the service while it runs.
     fn run(
         self: Arc<Self>,
-        request: Request,
+        start: Start<'_>,
         ambient: &mut Option<Ambient>,
         cx: &mut Context<'_>,
-        polled: &mut Poll<Reply>,
+        polled: &mut Poll<Outcome>,
     ) -> Option<HandlerFuture>;
+}
+
+/// What a handler is started with.
+pub(crate) struct Start<'a> {
+    method: &'static Method,
+    params: &'a Payload,
+    streams: Option<Box<dyn CallStreams>>,
 }
 
 /// Makes a service one that is called without leaving the process.
@@ -58,20 +65,24 @@ impl<S: Service> InProcess for Local<S> {
 
     fn run(
         self: Arc<Self>,
-        request: Request,
+        start: Start<'_>,
         ambient: &mut Option<Ambient>,
         cx: &mut Context<'_>,
-        polled: &mut Poll<Reply>,
+        polled: &mut Poll<Outcome>,
     ) -> Option<HandlerFuture> {
-        let start = move || async move { self.service.dispatch(&request).await };
-        shelf::run(start, ambient, cx, polled)
+        let Start { method, params, streams } = start;
+        let handler = || {
+            let request = Request::new(method, params.clone(), Guard::default(), streams);
+            async move { self.service.dispatch(&request).await }
+        };
+        shelf::run(handler, ambient, cx, |reply| *polled = Poll::Ready(outcome(reply)))
     }
 }
 
 /// A call on its way to a service in this process.
-pub(crate) struct NewLocalCall {
+pub(crate) struct NewLocalCall<'a> {
     pub(crate) method: &'static str,
-    pub(crate) payload: Payload,
+    pub(crate) payload: &'a Payload,
     pub(crate) metadata: Option<Box<Metadata>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) oneway: bool,
@@ -79,25 +90,26 @@ pub(crate) struct NewLocalCall {
     pub(crate) streams: Option<Arguments>,
 }
 
-impl NewLocalCall {
-    /// Starts the call, which runs in whoever polls it. Most end here, and have needed no memory of their own; else
-    /// there is the call that goes on, or that has a reply which does.
+impl NewLocalCall<'_> {
+    /// Starts the call, which runs in whoever polls it. Most end here, and need no memory of their own; of others
+    /// `remains` the call that goes on, or whose reply does.
+    #[inline]
     pub(crate) fn start(
         self,
         service: Arc<dyn InProcess>,
         cx: &mut Context<'_>,
-    ) -> (Poll<Outcome>, Option<Box<LocalCall>>) {
-        let failed = |error: Error| (Poll::Ready(error.into()), None);
+        remains: &mut Option<Box<LocalCall>>,
+    ) -> Poll<Outcome> {
         if self.deadline.is_some_and(|deadline| deadline <= now()) {
-            return failed(deadline_exceeded(Executed::No));
+            return Poll::Ready(deadline_exceeded(Executed::No).into());
         }
         let registry = service.registry();
         let Some(target) = registry.find(self.method).map(|id| registry.target(id)) else {
-            return failed(unimplemented(self.method));
+            return Poll::Ready(unimplemented(self.method).into());
         };
         let (service_name, method) = (target.service_name, target.method);
         if method.streaming && self.streams.is_none() {
-            return failed(no_streams(self.method));
+            return Poll::Ready(no_streams(self.method).into());
         }
         let mut ambient = Some(Ambient::Origin(Origin {
             service: service_name,
@@ -107,20 +119,23 @@ impl NewLocalCall {
             metadata: self.metadata,
             no_cancel: method.no_cancel,
         }));
-        let mut request = Request::new(method, self.payload, Guard::default());
         let streams = self.streams.map(|arguments| LocalStreams::new(arguments, method.shape));
-        if let Some(streams) = &streams {
-            request = request.with_streams(Box::new(streams.clone()));
-        }
-        let mut polled = Poll::Pending;
-        let future = service.run(request, &mut ambient, cx, &mut polled);
-        let polled = match polled {
-            Poll::Ready(reply) if streams.is_none() => {
-                let outcome = if self.oneway { unawaited() } else { outcome(reply, &ambient) };
-                return (Poll::Ready(outcome), None);
-            }
-            polled => polled,
+        let start = Start {
+            method,
+            params: self.payload,
+            streams: streams.as_ref().map(|streams| -> Box<dyn CallStreams> { Box::new(streams.clone()) }),
         };
+        let mut polled = Poll::Pending;
+        let future = service.run(start, &mut ambient, cx, &mut polled);
+        if streams.is_none()
+            && let Poll::Ready(outcome) = &mut polled
+        {
+            if self.oneway {
+                return Poll::Ready(unawaited());
+            }
+            outcome.metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+            return polled;
+        }
         let mut call = Box::new(LocalCall {
             future,
             ambient,
@@ -132,14 +147,31 @@ impl NewLocalCall {
         if polled.is_ready() {
             call.drop_handler();
         }
-        (call.settle(polled, cx), Some(call))
+        let polled = call.settle(polled, cx);
+        *remains = Some(call);
+        polled
     }
 }
 
-/// What a call ends with whose handler has.
-fn outcome(reply: Reply, ambient: &Option<Ambient>) -> Outcome {
-    let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
-    Outcome { result: reply.map_err(CallFailure::from), metadata }
+/// What a call ends with whose handler has, but for what the handler has set beside its reply.
+#[inline]
+fn outcome(reply: Reply) -> Outcome {
+    let result = match reply {
+        Ok(value) => Ok(value),
+        Err(Failure::App(value)) => Err(CallFailure::App(value)),
+        Err(Failure::Rpc(error)) => Err(CallFailure::Rpc(error)),
+    };
+    Outcome { result, metadata: None }
+}
+
+/// How a stream ends with that.
+fn ending(outcome: Outcome) -> Ending {
+    match outcome.result {
+        Ok(_) => Ok(()),
+        Err(CallFailure::App(value)) => Err(Failure::App(value)),
+        Err(CallFailure::Rpc(error)) => Err(Failure::Rpc(error)),
+        Err(CallFailure::Moved) => unreachable!("a handler does not end so"),
+    }
 }
 
 /// What a call ends with whose reply nobody waits for.
@@ -168,19 +200,22 @@ impl LocalCall {
     }
 
     /// What follows from a poll of its handler.
-    fn settle(&mut self, polled: Poll<Reply>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn settle(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if self.oneway {
             self.go_on();
             return Poll::Ready(unawaited());
         }
         if let Some(metadata) = self.streams.as_ref().and_then(|streams| streams.take_opened()) {
-            if let Poll::Ready(reply) = polled {
-                self.end_reply(reply.map(drop));
+            if let Poll::Ready(outcome) = polled {
+                self.end_reply(ending(outcome));
             }
             return Poll::Ready(Outcome { result: Ok(Payload::from_slice(&STREAM_REPLY)), metadata });
         }
         match polled {
-            Poll::Ready(reply) => Poll::Ready(outcome(reply, &self.ambient)),
+            Poll::Ready(mut outcome) => {
+                outcome.metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                Poll::Ready(outcome)
+            }
             Poll::Pending if self.is_overdue() || self.poll_deadline(cx).is_ready() => {
                 Poll::Ready(deadline_exceeded(Executed::Maybe).into())
             }
@@ -188,14 +223,14 @@ impl LocalCall {
         }
     }
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let Some(future) = &mut self.future else { return Poll::Pending };
         let mut polled = Poll::Pending;
         poll_handler(future.as_mut(), &mut self.ambient, cx, &mut polled);
         if polled.is_ready() {
             self.drop_handler();
         }
-        polled
+        polled.map(outcome)
     }
 
     fn drop_handler(&mut self) {
@@ -305,8 +340,8 @@ impl Inlet for LocalInlet {
         let call = &mut *self.0;
         if call.is_overdue() {
             call.end_overdue();
-        } else if let Poll::Ready(reply) = call.poll_handler(cx) {
-            call.end_reply(reply.map(drop));
+        } else if let Poll::Ready(outcome) = call.poll_handler(cx) {
+            call.end_reply(ending(outcome));
         } else if call.poll_deadline(cx).is_ready() {
             call.end_overdue();
         }
@@ -314,15 +349,6 @@ impl Inlet for LocalInlet {
             restore.made_progress();
             Poll::Ready(incoming)
         })
-    }
-}
-
-impl From<Failure> for CallFailure {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::App(value) => CallFailure::App(value),
-            Failure::Rpc(error) => CallFailure::Rpc(error),
-        }
     }
 }
 

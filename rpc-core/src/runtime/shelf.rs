@@ -7,9 +7,9 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 
-use super::dispatch::{HandlerFuture, Slot, guarded, poll_handler};
+use super::dispatch::{HandlerFuture, Slot, poll_and_clear};
 use crate::context::Ambient;
 use crate::failure::Reply;
 
@@ -28,23 +28,24 @@ thread_local! {
     static OTHERS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Starts a handler and polls it once, in its context. It is given back if it goes on.
+/// Starts a handler and polls it once, in its context. If it goes on it is given back; else `ended` gets its reply,
+/// and passes it on to where it stays, without one more copy.
 #[inline]
 pub(super) fn run<F: Future<Output = Reply> + Send + 'static>(
     start: impl FnOnce() -> F,
     ambient: &mut Option<Ambient>,
     cx: &mut Context<'_>,
-    polled: &mut Poll<Reply>,
+    ended: impl FnMut(Reply),
 ) -> Option<HandlerFuture> {
     let mut spare = take::<F>();
     let slot = spare.get_or_insert_with(|| Box::pin(Slot::empty()));
     slot.as_mut().fill(start());
-    poll_handler(slot.as_mut(), ambient, cx, polled);
-    if polled.is_pending() {
-        return spare.take().map(|slot| -> HandlerFuture { slot });
+    if poll_and_clear(slot.as_mut(), ambient, cx, ended).is_pending() {
+        let slot = spare.take();
+        put(spare);
+        return slot.map(|slot| -> HandlerFuture { slot });
     }
-    if guarded("a handler that was dropped", || slot.as_mut().clear()).is_some() && size_of::<F>() <= LARGEST
-    {
+    if size_of::<F>() <= LARGEST {
         put(spare);
     }
     None
