@@ -12,7 +12,7 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::channel::{Channel, Way};
-use crate::context::inherited;
+use crate::context::{Inherited, inherited};
 use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
@@ -57,23 +57,24 @@ impl<T: Returned, E: MethodError> Call<T, E> {
         shape: Shape,
         kind: Kind,
     ) -> Self {
-        let (deadline, context) = inherited();
-        let raw = Raw {
+        let mut raw = Raw {
             channel,
             method,
             payload: arguments.marshal(shape),
             shape,
             streams: Streams { arguments: Vec::new(), count: 0, reply: T::STREAMS, sent: false },
             metadata: None,
-            deadline,
+            deadline: None,
             oneway: kind == Kind::OneWay,
             idempotent: false,
             wait_for_ready: false,
-            cancelled: context
-                .map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) }),
+            cancelled: None,
             state: State::New,
             inlet: None,
         };
+        if let Some(inherited) = inherited() {
+            raw.inherit(inherited);
+        }
         Call { raw, reply: PhantomData }
     }
 
@@ -297,6 +298,13 @@ enum Step {
 }
 
 impl Raw {
+    /// Lets it end with the call in whose handler it is made.
+    fn inherit(&mut self, Inherited { deadline, context }: Inherited) {
+        self.deadline = deadline;
+        self.cancelled =
+            context.map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) });
+    }
+
     /// Where its connection lives.
     fn home(&self) -> Option<Home> {
         match &self.channel.0 {

@@ -294,13 +294,20 @@ fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
     CURRENT.with_borrow_mut(function)
 }
 
-/// What a call that is made here inherits: the deadline, and the context whose cancellation ends it too.
-pub(crate) fn inherited() -> (Option<Instant>, Option<Context>) {
+/// What a call inherits that is made in a handler.
+pub(crate) struct Inherited {
+    pub(crate) deadline: Option<Instant>,
+    /// The context whose cancellation ends the call too.
+    pub(crate) context: Option<Context>,
+}
+
+/// What a call that is made here inherits, if this is in a handler.
+#[inline]
+pub(crate) fn inherited() -> Option<Inherited> {
     with_current(|ambient| {
-        let Some(ambient) = ambient else { return (None, None) };
-        let context = ambient.context();
+        let context = ambient.as_mut()?.context();
         let ends_with_it = context.origin().is_some_and(|origin| !origin.no_cancel);
-        (context.deadline(), ends_with_it.then_some(context))
+        Some(Inherited { deadline: context.deadline(), context: ends_with_it.then_some(context) })
     })
 }
 
