@@ -12,13 +12,14 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::channel::{Channel, Way};
-use crate::context::inherited;
+use crate::context::{Inherited, inherited};
 use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, block_on, now, send_arguments,
+    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall, block_on, now,
+    send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -56,23 +57,24 @@ impl<T: Returned, E: MethodError> Call<T, E> {
         shape: Shape,
         kind: Kind,
     ) -> Self {
-        let (deadline, context) = inherited();
-        let raw = Raw {
+        let mut raw = Raw {
             channel,
             method,
             payload: arguments.marshal(shape),
             shape,
             streams: Streams { arguments: Vec::new(), count: 0, reply: T::STREAMS, sent: false },
             metadata: None,
-            deadline,
+            deadline: None,
             oneway: kind == Kind::OneWay,
             idempotent: false,
             wait_for_ready: false,
-            cancelled: context
-                .map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) }),
+            cancelled: None,
             state: State::New,
             inlet: None,
         };
+        if let Some(inherited) = inherited() {
+            raw.inherit(inherited);
+        }
         Call { raw, reply: PhantomData }
     }
 
@@ -169,8 +171,8 @@ impl<T: Returned, E: MethodError> Future for Call<T, E> {
     type Output = Result<T, E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.raw.poll(cx));
-        Poll::Ready(self.raw.unmarshal::<T, E>(outcome.result))
+        let mut outcome = ready!(self.raw.poll(cx));
+        Poll::Ready(self.raw.unmarshal::<T, E>(&mut outcome.result))
     }
 }
 
@@ -200,9 +202,9 @@ impl<T: Returned, E: MethodError> Future for WithMetadata<T, E> {
     type Output = Result<(T, Metadata), E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.0.raw.poll(cx));
+        let mut outcome = ready!(self.0.raw.poll(cx));
         let metadata = outcome.metadata.map(|metadata| *metadata).unwrap_or_default();
-        Poll::Ready(self.0.raw.unmarshal::<T, E>(outcome.result).map(|value| (value, metadata)))
+        Poll::Ready(self.0.raw.unmarshal::<T, E>(&mut outcome.result).map(|value| (value, metadata)))
     }
 }
 
@@ -296,17 +298,33 @@ enum Step {
 }
 
 impl Raw {
+    /// Lets it end with the call in whose handler it is made.
+    fn inherit(&mut self, Inherited { deadline, context }: Inherited) {
+        self.deadline = deadline;
+        self.cancelled =
+            context.map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) });
+    }
+
     /// Where its connection lives.
     fn home(&self) -> Option<Home> {
         match &self.channel.0 {
             Way::Remote(client) => Some(client.home().clone()),
             Way::Peer(back) => back.home(),
-            Way::InProcess(_) => None,
+            Way::InProcess(_) | Way::Taken => None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match self.poll_call(cx) {
+        if let Way::InProcess(_) = self.channel.0 {
+            return self.start_local(cx);
+        }
+        let polled = self.poll_call(cx);
+        self.after(polled, cx)
+    }
+
+    /// What follows from a poll, wherever the call runs.
+    fn after(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match polled {
             Poll::Ready(outcome) => {
                 let state = std::mem::replace(&mut self.state, State::Ended);
                 self.inlet = self.streams.inlet(state, &outcome);
@@ -347,20 +365,11 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
-        let local = matches!(self.channel.0, Way::InProcess(_));
-        let arguments = if local { std::mem::take(&mut self.streams.arguments) } else { Vec::new() };
         let call = match self.as_new() {
             Ok(call) => call,
             Err(error) => return Step::End(error.into()),
         };
         match &self.channel.0 {
-            Way::InProcess(service) => match service.enter(&call, arguments) {
-                Ok(call) => {
-                    self.state = State::Local(Box::new(call));
-                    Step::Again
-                }
-                Err(failure) => Step::End(failure.into()),
-            },
             Way::Remote(client) => {
                 let link = client.link();
                 let entry = link.enter(None, &call, cx.waker());
@@ -373,6 +382,38 @@ impl Raw {
                 }
                 Err(error) => Step::End(error.into()),
             },
+            Way::InProcess(_) | Way::Taken => unreachable!("a call in process is started before, and once"),
+        }
+    }
+
+    /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
+    #[inline]
+    fn start_local(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.state = State::Ended;
+        let Way::InProcess(service) = std::mem::replace(&mut self.channel.0, Way::Taken) else {
+            unreachable!("the caller has looked")
+        };
+        let payload = match &self.payload {
+            Ok(payload) => payload,
+            Err(error) => return Poll::Ready(error.clone().into()),
+        };
+        let streams = self.streams.in_call().map(|_| std::mem::take(&mut self.streams.arguments));
+        let call = NewLocalCall {
+            method: self.method,
+            payload,
+            metadata: self.metadata.take(),
+            deadline: self.deadline,
+            oneway: self.oneway,
+            streams,
+        };
+        let mut remains = None;
+        let polled = call.start(service, cx, &mut remains);
+        match remains {
+            None => polled,
+            Some(call) => {
+                self.state = State::Local(call);
+                self.after(polled, cx)
+            }
         }
     }
 
@@ -449,7 +490,7 @@ impl Raw {
                 Err(error) => Step::End(error.into()),
             },
             Way::Peer(back) => Step::End(back.over().into()),
-            Way::InProcess(_) => Step::Again,
+            Way::InProcess(_) | Way::Taken => Step::Again,
         }
     }
 
@@ -472,28 +513,32 @@ impl Raw {
 
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
-        if let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) {
+        if let State::Entered { .. } = self.state
+            && let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended)
+        {
             link.drop_call(id);
         }
     }
 
     fn unmarshal<T: Returned, E: MethodError>(
         &mut self,
-        result: Result<Payload, CallFailure>,
+        result: &mut Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
         let guard = match &self.channel.0 {
             Way::Remote(client) => client.guard(),
             Way::Peer(back) => back.guard(),
-            Way::InProcess(_) => Guard::default(),
+            Way::InProcess(_) | Way::Taken => Guard::default(),
         };
         let error = match result {
             Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             },
-            Err(CallFailure::App(value)) => return Err(E::from_app(value.as_slice(), guard)),
-            Err(CallFailure::Rpc(error)) => error,
-            Err(CallFailure::Moved) => Error::not_executed(Code::Unavailable, "there is no connection"),
+            Err(failure) => match std::mem::replace(failure, CallFailure::Moved) {
+                CallFailure::App(value) => return Err(E::from_app(value.as_slice(), guard)),
+                CallFailure::Rpc(error) => error,
+                CallFailure::Moved => Error::not_executed(Code::Unavailable, "there is no connection"),
+            },
         };
         Err(error.with_idempotent(self.idempotent).into())
     }

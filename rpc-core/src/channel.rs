@@ -15,7 +15,7 @@ use crate::failure::MethodError;
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Guard, Shape};
 use crate::returned::Returned;
-use crate::runtime::{Client, Home, InProcess, Link, PeerLink, Registry, block_on};
+use crate::runtime::{Client, Home, InProcess, Link, PeerLink, Registry, block_on, in_process};
 use crate::service::Service;
 use crate::transport::{Connect, Connector};
 use crate::{Code, Error};
@@ -42,7 +42,9 @@ pub struct Channel(pub(crate) Way);
 pub(crate) enum Way {
     Remote(Arc<Client>),
     Peer(WayBack),
-    InProcess(Arc<InProcess>),
+    InProcess(Arc<dyn InProcess>),
+    /// What is left to a call in process, which has taken the service along.
+    Taken,
 }
 
 /// The way back to the other side of a connection, which is not kept open for it.
@@ -123,7 +125,7 @@ impl Channel {
     /// A channel to a service in this process: marshalling as ever, but no socket and no task. The handler runs in
     /// whoever polls the call.
     pub fn in_process(service: impl Service) -> Channel {
-        Channel(Way::InProcess(Arc::new(InProcess::new(service))))
+        Channel(Way::InProcess(in_process(service)))
     }
 
     /// Calls a method by its name on the wire.
@@ -160,7 +162,7 @@ impl fmt::Debug for Channel {
         match &self.0 {
             Way::Remote(client) => f.debug_tuple("Channel").field(client).finish(),
             Way::Peer(back) => f.debug_tuple("Channel").field(&back.0).finish(),
-            Way::InProcess(_) => f.write_str("Channel(in process)"),
+            Way::InProcess(_) | Way::Taken => f.write_str("Channel(in process)"),
         }
     }
 }

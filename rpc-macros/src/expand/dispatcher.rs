@@ -16,7 +16,7 @@ use syn::ext::IdentExt;
 /// Output:  impl Service for NameServer<Handler> {
 ///              const NAME = "Name";
 ///              const METHODS = &[Method::new("add", &["a", "b"])];
-///              async fn dispatch(self: Arc<Self>, request: Request) -> Reply { ... }
+///              async fn dispatch(&self, request: &Request) -> Reply { ... }
 ///          }
 /// ```
 pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
@@ -36,7 +36,7 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
             const NAME: &'static str = #name;
             const METHODS: &'static [#krate::Method] = &[#(#methods),*];
 
-            async fn dispatch(self: ::std::sync::Arc<Self>, request: #krate::Request) -> #krate::Reply {
+            async fn dispatch(&self, request: &#krate::Request) -> #krate::Reply {
                 #body
             }
         }

@@ -251,8 +251,8 @@ impl<Handler2: Jobs> crate::reexported::rpc::Service for JobsServer<Handler2> {
         crate::reexported::rpc::Method::new("ping", &[]).spawn().compact(),
     ];
     async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: crate::reexported::rpc::Request,
+        &self,
+        request: &crate::reexported::rpc::Request,
     ) -> crate::reexported::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {

@@ -18,6 +18,7 @@ use crate::message::Reason;
 use crate::pool::LARGE_BYTES;
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
+use crate::stream::CallStreams;
 
 /// Up to this size a value is copied, so that a small one does not keep a large frame alive.
 const SMALL_BYTES: usize = 4 * 1024;
@@ -159,10 +160,13 @@ impl Driver {
         let target = self.link.registry.target(id);
         let method = target.method;
         let bytes = params.len();
-        let mut request = Request::new(method, params, Guard::from(&self.link.limits));
-        if let CallKey::Stream(call) = key {
-            request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
-        }
+        let streams = match key {
+            CallKey::Stream(call) => {
+                Some(Box::new(Served::new(self.link.clone(), call, streams)) as Box<dyn CallStreams>)
+            }
+            _ => None,
+        };
+        let request = Request::new(method, params, Guard::from(&self.link.limits), streams);
         let origin = Origin {
             service: target.service_name,
             method: method.name,
