@@ -211,7 +211,7 @@ const EXPECTED: [(Kind, [u64; 2]); 9] = [
     (Kind::Context, [0, 1]),
     // A name and a value, what they stand in, and its box.
     (Kind::Metadata, [4, 4]),
-    // Its task, and what its context is shared through.
+    // Other memory for the handlers after it, its task, and what its context is shared through.
     (Kind::Later, [0, 3]),
 ];
 

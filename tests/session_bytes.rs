@@ -83,8 +83,7 @@ async fn session() -> [Vec<u8>; 2] {
     drop(calculator);
     over.await.unwrap_err();
     serving.abort();
-    let taken = taken.lock().unwrap().clone();
-    taken
+    taken.lock().unwrap().clone()
 }
 
 async fn small_calls(calculator: &CalculatorClient, abacus: &Abacus) {
@@ -188,17 +187,20 @@ fn count(bytes: &[u8]) -> [(usize, usize); 128] {
     counts
 }
 
+/// What the client has sent and received.
+type Taken = Arc<Mutex<[Vec<u8>; 2]>>;
+
 /// The client's end of the pipe; keeps what goes through it, each way.
 struct Tap {
     inner: DuplexStream,
-    taken: Arc<Mutex<[Vec<u8>; 2]>>,
+    taken: Taken,
     /// Dropped with the connection.
     _over: oneshot::Sender<()>,
 }
 
 impl Tap {
-    fn new(inner: DuplexStream) -> (Self, Arc<Mutex<[Vec<u8>; 2]>>, oneshot::Receiver<()>) {
-        let taken = Arc::<Mutex<[Vec<u8>; 2]>>::default();
+    fn new(inner: DuplexStream) -> (Self, Taken, oneshot::Receiver<()>) {
+        let taken = Taken::default();
         let (sender, over) = oneshot::channel();
         (Tap { inner, taken: taken.clone(), _over: sender }, taken, over)
     }

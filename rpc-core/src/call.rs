@@ -12,14 +12,14 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::channel::{Channel, Way, WayBack};
-use crate::context::inherited;
+use crate::context::{Inherited, inherited};
 use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
 use crate::protocol::{CallFailure, CallId, Entry, NewCall, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, Pending, Progress,
-    block_on, now, send_arguments,
+    Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall,
+    Pending, Progress, block_on, now, send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -57,23 +57,24 @@ impl<T: Returned, E: MethodError> Call<T, E> {
         shape: Shape,
         kind: Kind,
     ) -> Self {
-        let (deadline, context) = inherited();
-        let raw = Raw {
+        let mut raw = Raw {
             route: Route::new(channel),
             method,
             payload: arguments.marshal(shape),
             shape,
             streams: Streams { arguments: Vec::new(), count: 0, reply: T::STREAMS, sent: false },
             metadata: None,
-            deadline,
+            deadline: None,
             oneway: kind == Kind::OneWay,
             idempotent: false,
             wait_for_ready: false,
-            cancelled: context
-                .map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) }),
+            cancelled: None,
             state: State::New,
             inlet: None,
         };
+        if let Some(inherited) = inherited() {
+            raw.inherit(inherited);
+        }
         Call { raw, reply: PhantomData }
     }
 
@@ -170,8 +171,8 @@ impl<T: Returned, E: MethodError> Future for Call<T, E> {
     type Output = Result<T, E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.raw.poll(cx));
-        Poll::Ready(self.raw.unmarshal::<T, E>(outcome.result))
+        let mut outcome = ready!(self.raw.poll(cx));
+        Poll::Ready(self.raw.unmarshal::<T, E>(&mut outcome.result))
     }
 }
 
@@ -201,9 +202,9 @@ impl<T: Returned, E: MethodError> Future for WithMetadata<T, E> {
     type Output = Result<(T, Metadata), E::CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(self.0.raw.poll(cx));
+        let mut outcome = ready!(self.0.raw.poll(cx));
         let metadata = outcome.metadata.map(|metadata| *metadata).unwrap_or_default();
-        Poll::Ready(self.0.raw.unmarshal::<T, E>(outcome.result).map(|value| (value, metadata)))
+        Poll::Ready(self.0.raw.unmarshal::<T, E>(&mut outcome.result).map(|value| (value, metadata)))
     }
 }
 
@@ -297,7 +298,9 @@ enum Route {
     Remote(Arc<Lease>),
     /// Back to a caller, over the link that it was entered on, once it has been.
     Peer(WayBack, Option<Arc<Link>>),
-    InProcess(Arc<InProcess>),
+    InProcess(Arc<dyn InProcess>),
+    /// What is left of a call in process, which has taken the service along.
+    Taken,
 }
 
 impl Route {
@@ -314,7 +317,7 @@ impl Route {
         match self {
             Route::Remote(lease) => Some(&lease.link),
             Route::Peer(_, link) => link.as_ref(),
-            Route::InProcess(_) => None,
+            Route::InProcess(_) | Route::Taken => None,
         }
     }
 
@@ -322,7 +325,7 @@ impl Route {
     fn place(&self) -> Arc<Pending> {
         match self {
             Route::Remote(lease) => lease.places.take(),
-            Route::Peer(..) | Route::InProcess(_) => Arc::default(),
+            Route::Peer(..) | Route::InProcess(_) | Route::Taken => Arc::default(),
         }
     }
 
@@ -342,17 +345,33 @@ enum Step {
 }
 
 impl Raw {
+    /// Lets it end with the call in whose handler it is made.
+    fn inherit(&mut self, Inherited { deadline, context }: Inherited) {
+        self.deadline = deadline;
+        self.cancelled =
+            context.map(|context| -> Cancelled { Box::pin(async move { context.cancelled().await }) });
+    }
+
     /// Where its connection lives.
     fn home(&self) -> Option<Home> {
         match &self.route {
             Route::Remote(lease) => Some(lease.client.home().clone()),
             Route::Peer(back, _) => back.home(),
-            Route::InProcess(_) => None,
+            Route::InProcess(_) | Route::Taken => None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match self.poll_call(cx) {
+        if let Route::InProcess(_) = self.route {
+            return self.start_local(cx);
+        }
+        let polled = self.poll_call(cx);
+        self.after(polled, cx)
+    }
+
+    /// What follows from a poll, wherever the call runs.
+    fn after(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match polled {
             Poll::Ready(outcome) => {
                 let state = std::mem::replace(&mut self.state, State::Ended);
                 if self.streams.in_call().is_some() {
@@ -398,12 +417,14 @@ impl Raw {
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
         match &mut self.route {
-            Route::InProcess(_) => return self.enter_locally(),
             Route::Peer(back, link) => match back.link() {
                 Ok(entered) => *link = Some(entered),
                 Err(error) => return Step::End(error.into()),
             },
             Route::Remote(_) => {}
+            Route::InProcess(_) | Route::Taken => {
+                unreachable!("a call in process is started before, and once")
+            }
         }
         let place = self.route.place();
         // Nothing can have become of it before it is entered: this says whom to wake.
@@ -411,18 +432,34 @@ impl Raw {
         self.enter_at(None, place)
     }
 
-    fn enter_locally(&mut self) -> Step {
-        let arguments = std::mem::take(&mut self.streams.arguments);
-        match (&self.route, self.as_new()) {
-            (Route::InProcess(service), Ok(call)) => match service.enter(&call, arguments) {
-                Ok(call) => {
-                    self.state = State::Local(Box::new(call));
-                    Step::Again
-                }
-                Err(failure) => Step::End(failure.into()),
-            },
-            (_, Err(error)) => Step::End(error.into()),
-            _ => unreachable!("only a call in process is entered locally"),
+    /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
+    #[inline]
+    fn start_local(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.state = State::Ended;
+        let Route::InProcess(service) = std::mem::replace(&mut self.route, Route::Taken) else {
+            unreachable!("the caller has looked")
+        };
+        let payload = match &self.payload {
+            Ok(payload) => payload,
+            Err(error) => return Poll::Ready(error.clone().into()),
+        };
+        let streams = self.streams.in_call().map(|_| std::mem::take(&mut self.streams.arguments));
+        let call = NewLocalCall {
+            method: self.method,
+            payload,
+            metadata: self.metadata.take(),
+            deadline: self.deadline,
+            oneway: self.oneway,
+            streams,
+        };
+        let mut remains = None;
+        let polled = call.start(service, cx, &mut remains);
+        match remains {
+            None => polled,
+            Some(call) => {
+                self.state = State::Local(call);
+                self.after(polled, cx)
+            }
         }
     }
 
@@ -509,7 +546,7 @@ impl Raw {
                 Err(error) => Step::End(error.into()),
             },
             Route::Peer(back, _) => Step::End(back.over().into()),
-            Route::InProcess(_) => Step::Again,
+            Route::InProcess(_) | Route::Taken => Step::Again,
         }
     }
 
@@ -532,32 +569,35 @@ impl Raw {
 
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
-        let state = std::mem::replace(&mut self.state, State::Ended);
-        if let (State::Entered { id, place }, Some(link)) = (state, self.route.link()) {
+        if let State::Entered { .. } = self.state
+            && let State::Entered { id, place } = std::mem::replace(&mut self.state, State::Ended)
+            && let Some(link) = self.route.link()
             // Also if its reply has come, which may be a stream that nobody will take.
-            if self.streams.in_call().is_some() || !place.has_ended() {
-                link.drop_call(id);
-            }
+            && (self.streams.in_call().is_some() || !place.has_ended())
+        {
+            link.drop_call(id);
         }
     }
 
     fn unmarshal<T: Returned, E: MethodError>(
         &mut self,
-        result: Result<Payload, CallFailure>,
+        result: &mut Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
         let guard = match &self.route {
             Route::Remote(lease) => lease.client.guard(),
             Route::Peer(back, _) => back.guard(),
-            Route::InProcess(_) => Guard::default(),
+            Route::InProcess(_) | Route::Taken => Guard::default(),
         };
         let error = match result {
             Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             },
-            Err(CallFailure::App(value)) => return Err(E::from_app(value.as_slice(), guard)),
-            Err(CallFailure::Rpc(error)) => error,
-            Err(CallFailure::Moved) => Error::not_executed(Code::Unavailable, "there is no connection"),
+            Err(failure) => match std::mem::replace(failure, CallFailure::Moved) {
+                CallFailure::App(value) => return Err(E::from_app(value.as_slice(), guard)),
+                CallFailure::Rpc(error) => error,
+                CallFailure::Moved => Error::not_executed(Code::Unavailable, "there is no connection"),
+            },
         };
         Err(error.with_idempotent(self.idempotent).into())
     }

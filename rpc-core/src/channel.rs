@@ -15,7 +15,7 @@ use crate::failure::MethodError;
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Guard, Shape};
 use crate::returned::Returned;
-use crate::runtime::{Client, Handle, Home, InProcess, Link, PeerLink, Registry, block_on};
+use crate::runtime::{Client, Handle, Home, InProcess, Link, PeerLink, Registry, block_on, in_process};
 use crate::service::Service;
 use crate::transport::{Connect, Connector};
 use crate::{Code, Error};
@@ -42,7 +42,7 @@ pub struct Channel(pub(crate) Way);
 pub(crate) enum Way {
     Remote(Handle),
     Peer(WayBack),
-    InProcess(Arc<InProcess>),
+    InProcess(Arc<dyn InProcess>),
 }
 
 /// The way back to the other side of a connection, which is not kept open for it.
@@ -123,7 +123,7 @@ impl Channel {
     /// A channel to a service in this process: marshalling as ever, but no socket and no task. The handler runs in
     /// whoever polls the call.
     pub fn in_process(service: impl Service) -> Channel {
-        Channel(Way::InProcess(Arc::new(InProcess::new(service))))
+        Channel(Way::InProcess(in_process(service)))
     }
 
     /// Calls a method by its name on the wire.

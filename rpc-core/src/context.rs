@@ -4,7 +4,7 @@
 //! handlers which never ask for it do not pay for it.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -57,7 +57,16 @@ pub(crate) struct Origin {
 
 /// The other side of a connection: whose call is being served.
 #[derive(Clone, Default)]
-pub struct Peer(Option<Arc<Known<dyn Any + Send + Sync>>>);
+pub struct Peer(Whose);
+
+#[derive(Clone, Default)]
+enum Whose {
+    #[default]
+    Nobody,
+    /// A caller in this process. All are alike, so there is nothing to count.
+    Here,
+    Known(Arc<Known<dyn Any + Send + Sync>>),
+}
 
 /// What is known of a peer. Each call has a clone of it, so all of it is behind one count.
 struct Known<L: ?Sized> {
@@ -69,17 +78,29 @@ struct Known<L: ?Sized> {
 impl Peer {
     /// One that can be called over `link`, or not at all.
     pub(crate) fn new(address: Address, link: impl Any + Send + Sync) -> Self {
-        Peer(Some(Arc::new(Known { address, link })))
+        Peer(Whose::Known(Arc::new(Known { address, link })))
+    }
+
+    /// A caller in this process.
+    pub(crate) fn in_process() -> Self {
+        Peer(Whose::Here)
     }
 
     /// Where it is; none outside of a handler.
     pub fn address(&self) -> Option<Address> {
-        self.0.as_ref().map(|known| known.address.clone())
+        match &self.0 {
+            Whose::Nobody => None,
+            Whose::Here => Some(Address::new("in-process:")),
+            Whose::Known(known) => Some(known.address.clone()),
+        }
     }
 
     /// The way back to it, if it is one of these.
     pub(crate) fn link<L: Any>(&self) -> Option<&L> {
-        self.0.as_ref()?.link.downcast_ref()
+        match &self.0 {
+            Whose::Nobody | Whose::Here => None,
+            Whose::Known(known) => known.link.downcast_ref(),
+        }
     }
 }
 
@@ -248,40 +269,45 @@ impl Ambient {
 }
 
 thread_local! {
-    static CURRENT: Cell<Option<Ambient>> = const { Cell::new(None) };
+    static CURRENT: RefCell<Option<Ambient>> = const { RefCell::new(None) };
 }
 
 /// Runs a function with an ambient context, which comes back changed if the function asked for it.
+#[inline]
 pub(crate) fn enter<T>(ambient: &mut Option<Ambient>, function: impl FnOnce() -> T) -> T {
-    /// Swaps back even if the function panics.
-    struct Restore<'a> {
-        ambient: &'a mut Option<Ambient>,
-        outer: Option<Ambient>,
-    }
+    /// Swaps back even if the function panics. Until then the outer context lies where this one comes from.
+    struct Restore<'a>(&'a mut Option<Ambient>);
     impl Drop for Restore<'_> {
+        #[inline]
         fn drop(&mut self) {
-            *self.ambient = CURRENT.replace(self.outer.take());
+            with_current(|current| std::mem::swap(current, self.0));
         }
     }
-    let outer = CURRENT.replace(ambient.take());
-    let _restore = Restore { ambient, outer };
+    with_current(|current| std::mem::swap(current, ambient));
+    let _restore = Restore(ambient);
     function()
 }
 
+/// The function must not run code of a user's, which may ask for the context itself.
+#[inline]
 fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
-    let mut ambient = CURRENT.take();
-    let result = function(&mut ambient);
-    CURRENT.set(ambient);
-    result
+    CURRENT.with_borrow_mut(function)
 }
 
-/// What a call that is made here inherits: the deadline, and the context whose cancellation ends it too.
-pub(crate) fn inherited() -> (Option<Instant>, Option<Context>) {
+/// What a call inherits that is made in a handler.
+pub(crate) struct Inherited {
+    pub(crate) deadline: Option<Instant>,
+    /// The context whose cancellation ends the call too.
+    pub(crate) context: Option<Context>,
+}
+
+/// What a call that is made here inherits, if this is in a handler.
+#[inline]
+pub(crate) fn inherited() -> Option<Inherited> {
     with_current(|ambient| {
-        let Some(ambient) = ambient else { return (None, None) };
-        let context = ambient.context();
+        let context = ambient.as_mut()?.context();
         let ends_with_it = context.origin().is_some_and(|origin| !origin.no_cancel);
-        (context.deadline(), ends_with_it.then_some(context))
+        Some(Inherited { deadline: context.deadline(), context: ends_with_it.then_some(context) })
     })
 }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::marshal::{self, Guard, Payload, Shape};
+use crate::marshal::{self, Fault, Guard, Payload, Shape};
 use crate::{CallError, Code, Error, Executed};
 
 /// What a dispatcher gives back: the marshalled value, or why there is none.
@@ -94,15 +94,22 @@ impl MethodError for Error {
 }
 
 /// Unmarshals what the server answered; whatever is wrong with it, the procedure ran.
+#[inline]
 pub(crate) fn unmarshal_reply<'a, T: Deserialize<'a>>(
     value: &'a [u8],
     what: &str,
     guard: Guard,
 ) -> Result<T, Error> {
-    marshal::unmarshal_within(value, guard).map_err(|fault| {
-        let message = format!("{what} cannot be unmarshalled: {fault}");
-        Error::new(Code::Internal, message).with_executed(Executed::Yes)
-    })
+    match marshal::unmarshal_within(value, guard) {
+        Ok(value) => Ok(value),
+        Err(fault) => Err(not_understood(what, &fault)),
+    }
+}
+
+#[cold]
+fn not_understood(what: &str, fault: &Fault) -> Error {
+    let message = format!("{what} cannot be unmarshalled: {fault}");
+    Error::new(Code::Internal, message).with_executed(Executed::Yes)
 }
 
 /// What a panic said, for the log: it goes no further.

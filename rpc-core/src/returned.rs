@@ -27,7 +27,7 @@ pub trait Returned: Sized {
     const STREAMS: bool;
 
     #[doc(hidden)]
-    fn from_reply(reply: RawReply) -> Result<Self, Error>;
+    fn from_reply(reply: RawReply<'_>) -> Result<Self, Error>;
 
     #[doc(hidden)]
     fn into_blocking(self, home: CallHome) -> Self::Blocking;
@@ -35,14 +35,14 @@ pub trait Returned: Sized {
 
 /// A reply as it came.
 #[doc(hidden)]
-pub struct RawReply {
-    pub(crate) value: Payload,
+pub struct RawReply<'a> {
+    pub(crate) value: &'a Payload,
     pub(crate) guard: Guard,
     /// The stream, if the reply is one.
     pub(crate) inlet: Option<Box<dyn Inlet>>,
 }
 
-impl fmt::Debug for RawReply {
+impl fmt::Debug for RawReply<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawReply").field("value", &self.value).finish_non_exhaustive()
     }
@@ -58,7 +58,8 @@ impl<T: DeserializeOwned> Returned for T {
 
     const STREAMS: bool = false;
 
-    fn from_reply(reply: RawReply) -> Result<T, Error> {
+    #[inline]
+    fn from_reply(reply: RawReply<'_>) -> Result<T, Error> {
         unmarshal_reply(reply.value.as_slice(), "the reply", reply.guard)
     }
 
@@ -72,7 +73,7 @@ impl<T: DeserializeOwned, E: MethodError> Returned for Streaming<T, E> {
 
     const STREAMS: bool = true;
 
-    fn from_reply(reply: RawReply) -> Result<Self, Error> {
+    fn from_reply(reply: RawReply<'_>) -> Result<Self, Error> {
         let StreamArgument(_) = unmarshal_reply(reply.value.as_slice(), "the reply", reply.guard)?;
         match reply.inlet {
             Some(inlet) => Ok(Streaming::new(inlet, reply.guard)),

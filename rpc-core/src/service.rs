@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 
 use futures_core::Stream;
 use serde::Serialize;
@@ -23,9 +22,9 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// The methods, each once.
     const METHODS: &'static [Method];
 
-    /// Runs one call. The future owns all it needs, the marshalled arguments included, so that these can be
-    /// borrowed.
-    fn dispatch(self: Arc<Self>, request: Request) -> impl Future<Output = Reply> + Send;
+    /// Runs one call. Whoever drives it keeps the service and the request, marshalled arguments included, so that both
+    /// can be borrowed.
+    fn dispatch(&self, request: &Request) -> impl Future<Output = Reply> + Send;
 }
 
 /// What is known of a method before it is called.
@@ -35,6 +34,7 @@ pub struct Method {
     pub(crate) aliases: &'static [&'static str],
     pub(crate) arguments: &'static [&'static str],
     pub(crate) no_cancel: bool,
+    pub(crate) polling: Polling,
     pub(crate) streaming: bool,
     pub(crate) shape: Shape,
 }
@@ -42,7 +42,15 @@ pub struct Method {
 impl Method {
     /// A method of this name within its service, and the names of its arguments in order.
     pub const fn new(name: &'static str, arguments: &'static [&'static str]) -> Self {
-        Method { name, aliases: &[], arguments, no_cancel: false, streaming: false, shape: Shape::Named }
+        Method {
+            name,
+            aliases: &[],
+            arguments,
+            no_cancel: false,
+            polling: Polling::Measured,
+            streaming: false,
+            shape: Shape::Named,
+        }
     }
 
     /// Other names under which it can be called.
@@ -71,6 +79,20 @@ impl Method {
         self
     }
 
+    /// Its handlers start on the connection's task, however long that takes.
+    #[must_use]
+    pub const fn inline(mut self) -> Self {
+        self.polling = Polling::Inline;
+        self
+    }
+
+    /// Its handlers have tasks of their own from the start.
+    #[must_use]
+    pub const fn spawn(mut self) -> Self {
+        self.polling = Polling::Spawned;
+        self
+    }
+
     /// Its reply or one of its arguments is a stream.
     #[must_use]
     pub const fn streaming(mut self) -> Self {
@@ -84,6 +106,15 @@ impl Method {
         self.shape = Shape::Positional;
         self
     }
+}
+
+/// Where a method's handlers are polled first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polling {
+    /// Where it costs least, by how long they were found to take.
+    Measured,
+    Inline,
+    Spawned,
 }
 
 /// One call, as a dispatcher gets it.
@@ -102,17 +133,19 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    pub(crate) fn new(method: &'static Method, params: Payload, guard: Guard) -> Self {
-        Request { method, params, guard, streams: None }
-    }
-
-    /// The same request, of a call with streams.
-    pub(crate) fn with_streams(mut self, streams: Box<dyn CallStreams>) -> Self {
-        self.streams = Some(streams);
-        self
+    /// A request, with its streams if it is one of a call with streams.
+    #[inline]
+    pub(crate) fn new(
+        method: &'static Method,
+        params: Payload,
+        guard: Guard,
+        streams: Option<Box<dyn CallStreams>>,
+    ) -> Self {
+        Request { method, params, guard, streams }
     }
 
     /// The method's name within the service, whatever alias it was called by.
+    #[inline]
     pub fn method(&self) -> &'static str {
         self.method.name
     }
@@ -121,18 +154,24 @@ impl Request {
     ///
     /// # Errors
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
+    #[inline]
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        Ok(Arguments::new(self.params.as_slice(), self.method.arguments, self.guard)?)
+        match Arguments::new(self.params.as_slice(), self.method.arguments, self.guard) {
+            Ok(arguments) => Ok(arguments),
+            Err(error) => Err(Failure::Rpc(error)),
+        }
     }
 
     /// The reply of a method that returns a plain value.
     ///
     /// # Errors
     /// [`Code::Internal`] if the value cannot be marshalled.
+    #[inline]
     pub fn reply<T: Serialize>(&self, value: T) -> Reply {
-        Payload::marshal(&value, self.method.shape).map_err(|error| {
-            Failure::Rpc(Error::new(Code::Internal, format!("the reply: {}", error.message())))
-        })
+        match Payload::marshal(&value, self.method.shape) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// The reply of a method that returns a `Result`.
@@ -216,6 +255,11 @@ impl Request {
     pub fn unimplemented(&self) -> Reply {
         Err(unimplemented(self.method.name).into())
     }
+}
+
+#[cold]
+fn refused(error: Error) -> Failure {
+    Failure::Rpc(Error::new(Code::Internal, format!("the reply: {}", error.message())))
 }
 
 /// A method with streams was called as if it had none.

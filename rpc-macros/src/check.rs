@@ -1,6 +1,6 @@
 //! The rules between the parts of a service: names, options and arguments that do not go together.
 
-use crate::model::{Argument, Attributes, Method, Outcome, Service, plain};
+use crate::model::{Argument, Attributes, Method, Outcome, PollingOptions, Service, plain};
 use crate::report::Report;
 use syn::LitStr;
 use syn::ext::IdentExt;
@@ -12,8 +12,10 @@ const CLIENT_METHODS: [&str; 3] = ["new", "connect", "in_process"];
 const MOST_ARGUMENTS: usize = 16;
 
 pub(crate) fn service(service: &Service, report: &mut Report) {
+    one_place_to_start(&service.polling, report);
     for method in &service.methods {
         options_go_together(method, report);
+        one_place_to_start(&method.options.polling, report);
         streams_allow_the_options(method, report);
         argument_names_differ(method, report);
         arguments_are_few(method, report);
@@ -41,8 +43,19 @@ fn options_go_together(method: &Method, report: &mut Report) {
     }
 }
 
-/// A stream is sent once, by a caller who stays for it.
+fn one_place_to_start(polling: &PollingOptions, report: &mut Report) {
+    if let (Some(_), Some(spawn)) = (&polling.inline, &polling.spawn) {
+        let message = "a handler starts on the connection's task or on one of its own: \
+                       leave out `spawn`, or leave out `inline`";
+        report.mistake(spawn, message);
+    }
+}
+
+/// A stream is sent once, by a caller who stays for it, and a task of its own moves it.
 fn streams_allow_the_options(method: &Method, report: &mut Report) {
+    if let (true, Some(inline)) = (method.has_streams(), &method.options.polling.inline) {
+        report.mistake(inline, "a method with streams has a task of its own: leave out `inline`");
+    }
     let Some(first) = method.arguments.iter().find(|argument| argument.is_stream()) else { return };
     if method.options.oneway.is_some() {
         let message = "a one-way call is over before its streams are: send a `Vec<T>`, or leave out `oneway`";

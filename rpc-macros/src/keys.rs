@@ -159,10 +159,12 @@ mod tests {
 
     #[test]
     fn only_near_keys_are_suggested() {
-        let known = ["oneway", "idempotent", "no_cancel", "name", "alias"];
+        let known = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"];
         assert_eq!(nearest("idempotant", &known), Some("idempotent"));
         assert_eq!(nearest("one_way", &known), Some("oneway"));
         assert_eq!(nearest("nocancel", &known), Some("no_cancel"));
+        assert_eq!(nearest("in_line", &known), Some("inline"));
+        assert_eq!(nearest("spawned", &known), Some("spawn"));
         assert_eq!(nearest("timeout", &known), None);
         assert_eq!(nearest("x", &known), None);
     }

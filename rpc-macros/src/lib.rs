@@ -52,6 +52,7 @@ use report::Report;
 /// | `name = "..."` | the service's name on the wire, in place of the trait's; `""` gives bare method names |
 /// | `crate = path` | where the `rpc` crate is found, when it is not `::rpc` |
 /// | `compact` | structs travel as arrays, without the names of their fields |
+/// | `inline`, `spawn` | for all methods that say neither themselves |
 ///
 /// # Options of a method
 ///
@@ -60,6 +61,8 @@ use report::Report;
 /// | `idempotent` | running it twice does no harm: a call may be repeated when its outcome is unknown |
 /// | `oneway` | no reply is sent or awaited |
 /// | `no_cancel` | a handler that was started runs to its end, even if the caller is gone |
+/// | `inline` | its handlers start on the connection's task, however long they take to their first wait |
+/// | `spawn` | its handlers have tasks of their own from the start |
 /// | `name = "..."` | the method's name on the wire |
 /// | `alias = "..."` | another name it answers to; repeatable |
 /// | `default` | on a trailing argument: a caller that does not send it means `Default::default()` |

@@ -13,9 +13,11 @@ pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) krate: Option<Path>,
     pub(crate) compact: Option<Ident>,
+    pub(crate) inline: Option<Ident>,
+    pub(crate) spawn: Option<Ident>,
 }
 
-/// Reads `name = "...", crate = path, compact`.
+/// Reads `name = "...", crate = path, compact, inline`.
 pub(crate) fn options(tokens: TokenStream, report: &mut Report) -> Options {
     let mut options = Options::default();
     for key in report.parsed(Key::parse_list.parse2(tokens)).unwrap_or_default() {
@@ -29,10 +31,13 @@ pub(crate) fn options(tokens: TokenStream, report: &mut Report) -> Options {
                 key.fill(&mut options.krate, krate, report);
             }
             "compact" => key.flag(&mut options.compact, report),
+            "inline" => key.flag(&mut options.inline, report),
+            "spawn" => key.flag(&mut options.spawn, report),
             _ => {
                 let on_methods = "on a method: `#[rpc(...)]`";
                 let elsewhere = ["oneway", "idempotent", "no_cancel", "alias"].map(|key| (key, on_methods));
-                key.unknown("`#[service]`", &["name", "crate", "compact"], &elsewhere, report);
+                let known = ["name", "crate", "compact", "inline", "spawn"];
+                key.unknown("`#[service]`", &known, &elsewhere, report);
             }
         }
     }

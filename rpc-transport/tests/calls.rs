@@ -1,7 +1,6 @@
 //! Calls over every transport: what the layers above make of the bytes comes out whole on the other side.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::{
@@ -19,7 +18,7 @@ impl Service for Echo {
     const NAME: &'static str = "Echo";
     const METHODS: &'static [Method] = &[Method::new("echo", &["text"]), Method::new("peer", &[])];
 
-    async fn dispatch(self: Arc<Self>, request: Request) -> Reply {
+    async fn dispatch(&self, request: &Request) -> Reply {
         let mut arguments = request.arguments()?;
         match request.method() {
             "echo" => request.reply(arguments.next::<String>()?),

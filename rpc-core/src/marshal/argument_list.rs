@@ -48,7 +48,10 @@ macro_rules! argument_lists {
             impl<$($argument: Serialize),+> sealed::Marshal for ($($argument,)+) {
                 #[inline]
                 fn marshal(&self, shape: Shape) -> Result<Payload, Error> {
-                    Payload::marshal(self, shape).map_err(refused)
+                    match Payload::marshal(self, shape) {
+                        Ok(payload) => Ok(payload),
+                        Err(error) => Err(refused(error)),
+                    }
                 }
             }
         )+

@@ -32,13 +32,36 @@ impl<'a> Arguments<'a> {
     /// last argument.
     #[inline]
     pub(crate) fn new(params: &'a [u8], names: &'static [&'static str], guard: Guard) -> Result<Self, Error> {
-        let mut reader = Reader::new(params, guard);
-        let left = reader.array().map_err(|fault| invalid(format!("the arguments: {fault}")))?;
-        let mut arguments = Arguments { reader, names, taken: 0, left };
+        // Until nothing can fail any more there is only a slice: what is made of it is then written where it stays,
+        // not copied there.
+        let (left, rest) = match params {
+            [head @ 0x90..=0x9f, rest @ ..] if usize::from(head & 0x0f) <= rest.len() => {
+                (usize::from(head & 0x0f), rest)
+            }
+            _ => match Self::long_head(params, guard) {
+                Ok(long) => long,
+                Err(error) => return Err(error),
+            },
+        };
         if names.is_empty() {
-            arguments.end()?;
+            if let Err(error) = Self::without_names(rest, left, guard) {
+                return Err(error);
+            }
         }
-        Ok(arguments)
+        Ok(Arguments { reader: Reader::after(params, rest, guard), names, taken: 0, left })
+    }
+
+    /// How many arguments there are and where they begin, if there are many, or none and why.
+    #[cold]
+    fn long_head(params: &'a [u8], guard: Guard) -> Result<(usize, &'a [u8]), Error> {
+        let mut reader = Reader::new(params, guard);
+        let left = reader.array().map_err(no_arguments)?;
+        Ok((left, reader.rest()))
+    }
+
+    /// Checks what follows where nothing is declared.
+    fn without_names(rest: &'a [u8], left: usize, guard: Guard) -> Result<(), Error> {
+        Arguments { reader: Reader::new(rest, guard), names: &[], taken: 0, left }.end()
     }
 
     /// The next argument.
@@ -88,7 +111,7 @@ impl<'a> Arguments<'a> {
             self.left -= 1;
             self.reader.skip().map_err(|fault| invalid(format!("a surplus argument: {fault}")))?;
         }
-        self.reader.end().map_err(|fault| invalid(format!("the arguments: {fault}")))
+        self.reader.end().map_err(no_arguments)
     }
 
     #[cold]
@@ -106,6 +129,11 @@ impl<'a> Arguments<'a> {
         let name = self.names.get(self.taken).copied().unwrap_or("?");
         format!("argument `{name}` ({} of {}): ", self.taken + 1, self.names.len())
     }
+}
+
+#[cold]
+fn no_arguments(fault: Fault) -> Error {
+    invalid(format!("the arguments: {fault}"))
 }
 
 fn invalid(message: String) -> Error {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    SerializeTupleStruct, SerializeTupleVariant,
 };
 
 use super::serializer::Marshaller;
@@ -138,7 +138,7 @@ macro_rules! fields {
                     value: &T,
                 ) -> Result<(), Fault> {
                     if self.0.shape == Shape::Named {
-                        self.0.inner.serialize_str(name)?;
+                        self.0.writer().text(name);
                     }
                     value.serialize(&mut *self.0)
                 }

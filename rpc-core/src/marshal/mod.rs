@@ -4,9 +4,9 @@
 //! [`unmarshal()`] for whole values, the [`Guard`] that bounds what a peer's bytes may cost, and [`Timestamp`].
 //! It does not know messages: where in a frame a payload stands is the business of [`crate::message`].
 //!
-//! - Writing is rmp-serde's, behind a serializer that sees to slices of bytes: those cost rmp-serde a call of the
-//!   writer for each byte (a mebibyte takes more than twenty times as long), and a vector whose first element is a
-//!   byte and another is not cannot be written by it at all.
+//! - Writing gives the bytes that rmp-serde would, to which rare kinds of values are handed on. Slices of bytes cost it
+//!   a call of the writer for each byte (a mebibyte takes more than twenty times as long), a vector whose first element
+//!   is a byte and another is not cannot be written by it at all, and scalars cost it two calls of the writer.
 //! - Reading is our own, and the tests hold it against rmp-serde's. A guard around rmp-serde's deserializer cannot
 //!   hold: it tells nobody how many bytes it has left, so that neither a declared length nor trailing bytes can be
 //!   checked, and it counts depth in arrays and maps only, while enums, options and newtypes recurse uncounted.
@@ -24,6 +24,7 @@ mod guard;
 mod items;
 mod payload;
 mod reader;
+mod scalars;
 mod serializer;
 mod stream_argument;
 mod timestamp;

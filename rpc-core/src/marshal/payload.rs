@@ -6,8 +6,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Shape;
 use super::serializer::Marshaller;
+use super::{Fault, Shape};
 use crate::error::{Code, Error};
 
 /// How many bytes a payload holds without an allocation: the arguments and replies of most calls.
@@ -35,7 +35,7 @@ impl Payload {
         let mut marshaller = Marshaller::new(shape);
         match value.serialize(&mut marshaller) {
             Ok(()) => Ok(marshaller.finish()),
-            Err(fault) => Err(Error::new(Code::Internal, format!("the value cannot be marshalled: {fault}"))),
+            Err(fault) => Err(refused(&fault)),
         }
     }
 
@@ -62,6 +62,7 @@ impl Payload {
     }
 
     /// The marshalled bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
@@ -84,6 +85,11 @@ impl Payload {
             Repr::Shared(bytes) => bytes,
         }
     }
+}
+
+#[cold]
+fn refused(fault: &Fault) -> Error {
+    Error::new(Code::Internal, format!("the value cannot be marshalled: {fault}"))
 }
 
 impl From<Bytes> for Payload {

@@ -12,10 +12,10 @@ pub(super) struct Reader<'de> {
     rest: &'de [u8],
     /// How many more levels may be entered.
     depth: u32,
-    /// How many more bytes of memory may be filled.
-    budget: usize,
     /// How large the place is that was charged for the value which is read next; see [`Reader::charge_own`].
     pub(super) room: usize,
+    /// How many more bytes of memory may be filled.
+    budget: usize,
     pub(super) loose: Loose,
 }
 
@@ -53,6 +53,13 @@ impl<'de> Reader<'de> {
     pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
         let budget = guard.budget().saturating_add(bytes.len());
         Reader { rest: bytes, depth: guard.depth(), budget, room: 0, loose: Loose::None }
+    }
+
+    /// The same when only the `rest` of the bytes is left to read.
+    #[inline]
+    pub(super) fn after(bytes: &[u8], rest: &'de [u8], guard: Guard) -> Self {
+        let budget = guard.budget().saturating_add(bytes.len());
+        Reader { rest, depth: guard.depth(), budget, room: 0, loose: Loose::None }
     }
 
     /// The length of the array that comes next, for a caller who will read its elements.

@@ -1,11 +1,8 @@
-//! rmp-serde's serializer, with what it does badly seen to: slices of bytes, and lengths that are not true.
+//! serde's data model as MessagePack, in the form that rmp-serde gives it.
 //!
-//! Everything is written by rmp-serde, except for the contents of binaries. But what is inside an array or a map is
-//! serialized here again, not by what rmp-serde gives for it, so that bytes are found wherever they are. That is
-//! possible because rmp-serde writes a head where an array or a map of known length begins, and nothing at its end;
-//! the tests compare all bytes with what it writes alone.
-//!
-//! rmp-serde cuts lengths to 32 bits. What is longer than that is longer than a frame, and never sent.
+//! What occurs in most calls is written here: scalars, texts, heads. What is rare (128-bit integers, extensions) is
+//! rmp-serde's. What is inside an array or a map is always serialized here again, so that bytes are found wherever
+//! they are, and so that lengths are true. The tests compare all bytes with what rmp-serde writes alone.
 
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -41,15 +38,14 @@ impl Marshaller {
     /// The beginning of an array of `len` values, which must follow.
     #[inline]
     pub(super) fn array_head(&mut self, len: usize) -> Result<(), Fault> {
-        // Of all that rmp-serde writes as an array it prepares the least for this.
-        self.inner.serialize_tuple_struct("", len)?;
+        self.writer().array(len);
         Ok(())
     }
 
     /// The beginning of a map of `len` keys and values, which must follow in turn.
     #[inline]
     pub(super) fn map_head(&mut self, len: usize) -> Result<(), Fault> {
-        self.inner.serialize_map(Some(len))?;
+        self.writer().map(len);
         Ok(())
     }
 
@@ -57,7 +53,7 @@ impl Marshaller {
     #[inline]
     fn variant(&mut self, name: &str) -> Result<(), Fault> {
         self.map_head(1)?;
-        self.inner.serialize_str(name)?;
+        self.writer().text(name);
         Ok(())
     }
 
@@ -67,6 +63,18 @@ impl Marshaller {
         self.array_head(len)?;
         Ok(Places(self))
     }
+}
+
+macro_rules! scalars {
+    ($($method:ident: $type:ty => $write:ident;)+) => {
+        $(
+            #[inline]
+            fn $method(self, value: $type) -> Result<(), Fault> {
+                self.writer().$write(value.into());
+                Ok(())
+            }
+        )+
+    };
 }
 
 macro_rules! hand_on {
@@ -97,27 +105,43 @@ impl<'a> Serializer for &'a mut Marshaller {
         false
     }
 
+    scalars! {
+        serialize_bool: bool => boolean;
+        serialize_i8: i8 => signed;
+        serialize_i16: i16 => signed;
+        serialize_i32: i32 => signed;
+        serialize_i64: i64 => signed;
+        serialize_u8: u8 => unsigned;
+        serialize_u16: u16 => unsigned;
+        serialize_u32: u32 => unsigned;
+        serialize_u64: u64 => unsigned;
+        serialize_f32: f32 => float32;
+        serialize_f64: f64 => float64;
+        serialize_str: &str => text;
+    }
+
     hand_on! {
-        serialize_bool(value: bool);
-        serialize_i8(value: i8);
-        serialize_i16(value: i16);
-        serialize_i32(value: i32);
-        serialize_i64(value: i64);
         serialize_i128(value: i128);
-        serialize_u8(value: u8);
-        serialize_u16(value: u16);
-        serialize_u32(value: u32);
-        serialize_u64(value: u64);
         serialize_u128(value: u128);
-        serialize_f32(value: f32);
-        serialize_f64(value: f64);
         serialize_char(value: char);
-        serialize_str(value: &str);
         serialize_bytes(value: &[u8]);
-        serialize_none();
-        serialize_unit();
         serialize_unit_struct(name: &'static str);
-        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Fault> {
+        self.serialize_unit()
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Fault> {
+        self.writer().nil();
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Fault> {
+        self.serialize_str(variant)
     }
 
     #[inline]

@@ -15,6 +15,7 @@ pub(crate) fn unmarshal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fa
 }
 
 /// Like [`unmarshal`], within another [`Guard`].
+#[inline]
 pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
     let mut reader = Reader::new(bytes, guard);
     let value = reader.value()?;

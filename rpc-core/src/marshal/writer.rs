@@ -1,4 +1,4 @@
-//! What rmp-serde writes to: a payload under way, in place while it is small.
+//! What values are written to: a payload under way, in place while it is small.
 
 use std::io::{self, Write};
 
@@ -65,6 +65,33 @@ impl Writer {
             self.spilled.truncate(from)
         }
         tail
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, byte: u8) {
+        match self.inline.get_mut(self.len) {
+            Some(place) => {
+                *place = byte;
+                self.len += 1;
+            }
+            None => self.append(&[byte]),
+        }
+    }
+
+    /// Appends a marker and the bytes that belong to it, in one step while there is room in place.
+    #[inline]
+    pub(super) fn marked<const N: usize>(&mut self, marker: u8, bytes: [u8; N]) {
+        match self.inline.get_mut(self.len..self.len + 1 + N) {
+            Some([first, rest @ ..]) => {
+                *first = marker;
+                rest.copy_from_slice(&bytes);
+                self.len += 1 + N;
+            }
+            _ => {
+                self.append(&[marker]);
+                self.append(&bytes);
+            }
+        }
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! A dispatcher is erased once a service and connection, not once a call: its futures are of one type, so the
 //! memory of one that has ended is used for the next.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::future::Future;
@@ -11,10 +12,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use super::name_hash::BuildNameHasher;
+use super::poll_time::PollTime;
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
 use crate::protocol::{Admitted, CallKey};
@@ -29,7 +31,7 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub(crate) struct Registry {
     services: Vec<Box<dyn AnyService>>,
     targets: Vec<Target>,
-    names: HashMap<Box<str>, TargetId>,
+    names: HashMap<Box<str>, TargetId, BuildNameHasher>,
     /// Names that two services or methods claim.
     clashes: Vec<String>,
 }
@@ -54,13 +56,19 @@ impl Registry {
             self.clashes.push(format!("two services are named {:?}", S::NAME));
             return;
         }
+        self.describe::<S>(index);
+        self.services.push(Box::new(Shared(service)));
+    }
+
+    /// Makes the methods of a service known, without the service.
+    pub(crate) fn describe<S: Service>(&mut self, index: usize) {
         for method in S::METHODS {
             let id = TargetId(self.targets.len());
             self.targets.push(Target {
                 service: index,
                 service_name: S::NAME,
                 method,
-                poll_time: PollTime::default(),
+                poll_time: PollTime::new(method.polling),
                 reply_size: ReplySize::default(),
             });
             for name in std::iter::once(&method.name).chain(method.aliases) {
@@ -76,7 +84,6 @@ impl Registry {
                 }
             }
         }
-        self.services.push(Box::new(Shared(service)));
     }
 
     /// The registry as connections share it.
@@ -95,6 +102,7 @@ impl Registry {
     }
 
     /// The method of a name on the wire.
+    #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<TargetId> {
         self.names.get(name).copied()
     }
@@ -104,6 +112,7 @@ impl Registry {
         self.target(id).method.streaming && !matches!(call.key, CallKey::Stream(_))
     }
 
+    #[inline]
     pub(crate) fn target(&self, id: TargetId) -> &Target {
         &self.targets[id.0]
     }
@@ -133,7 +142,11 @@ impl<S: Service> AnyService for Shared<S> {
     fn open(&self) -> Box<dyn Dispatcher> {
         // A count of its own for each connection: one that all share would wander between the cores.
         let service = Arc::new(self.0.clone());
-        Box::new(Typed { start: move |request| service.clone().dispatch(request), spare: None })
+        let start = move |request| {
+            let service = service.clone();
+            async move { service.dispatch(&request).await }
+        };
+        Box::new(Typed { start, spare: None })
     }
 }
 
@@ -164,13 +177,14 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     fn run(&mut self, request: Request, ambient: &mut Option<Ambient>) -> Started {
-        let mut slot = self.spare.take().unwrap_or_else(|| Box::pin(Slot { future: None }));
-        slot.as_mut().project().future.set(Some((self.start)(request)));
+        let mut slot = self.spare.take().unwrap_or_else(|| Box::pin(Slot::empty()));
+        slot.as_mut().fill((self.start)(request));
         // Nobody to wake: one that is not ready at once is polled again by a task of its own.
-        let polled = poll_handler(slot.as_mut(), ambient, &mut Context::from_waker(Waker::noop()));
+        let mut polled = Poll::Pending;
+        poll_handler(slot.as_mut(), ambient, &mut Context::from_waker(Waker::noop()), &mut polled);
         match polled {
             Poll::Ready(reply) => {
-                slot.as_mut().project().future.set(None);
+                slot.as_mut().clear();
                 self.spare = Some(slot);
                 Started::Ended(reply)
             }
@@ -184,9 +198,26 @@ where
 }
 
 pin_project! {
-    struct Slot<F> {
+    /// Memory for a handler, which may be empty.
+    pub(super) struct Slot<F> {
         #[pin]
         future: Option<F>,
+    }
+}
+
+impl<F> Slot<F> {
+    pub(super) fn empty() -> Self {
+        Slot { future: None }
+    }
+
+    #[inline]
+    pub(super) fn fill(self: Pin<&mut Self>, future: F) {
+        self.project().future.set(Some(future));
+    }
+
+    #[inline]
+    pub(super) fn clear(self: Pin<&mut Self>) {
+        self.project().future.set(None);
     }
 }
 
@@ -202,15 +233,53 @@ impl<F: Future<Output = Reply>> Future for Slot<F> {
 }
 
 /// Polls a handler in its context. A panic ends the call, and only the call; its text stays here.
+///
+/// The result goes where it is to stay: as a value it would be copied at each return on its way.
+#[inline]
 pub(crate) fn poll_handler<F: Future<Output = Reply> + ?Sized>(
     future: Pin<&mut F>,
     ambient: &mut Option<Ambient>,
     cx: &mut Context<'_>,
-) -> Poll<Reply> {
-    catch_unwind(AssertUnwindSafe(|| enter(ambient, || future.poll(cx)))).unwrap_or_else(|panic| {
-        tracing::error!(panic = panic_text(&*panic), "a handler panicked");
-        Poll::Ready(Err(Failure::Rpc(Error::new(Code::Internal, "the handler panicked"))))
-    })
+    polled: &mut Poll<Reply>,
+) {
+    let ran = catch_unwind(AssertUnwindSafe(|| enter(ambient, || *polled = future.poll(cx))));
+    if let Err(panic) = ran {
+        *polled = Poll::Ready(panicked(&*panic));
+    }
+}
+
+/// The same, with a handler that is dropped here if it has ended; a panic in its `Drop` goes no further either.
+#[inline]
+pub(super) fn poll_and_clear<F: Future<Output = Reply>>(
+    mut slot: Pin<&mut Slot<F>>,
+    ambient: &mut Option<Ambient>,
+    cx: &mut Context<'_>,
+    mut ended: impl FnMut(Reply),
+) -> Poll<()> {
+    let mut polled = Poll::Pending;
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        if let Poll::Ready(reply) = enter(ambient, || slot.as_mut().poll(cx)) {
+            ended(reply);
+            polled = Poll::Ready(());
+            slot.as_mut().clear();
+        }
+    }));
+    if let Err(panic) = ran {
+        if polled.is_ready() {
+            tracing::error!(panic = panic_text(&*panic), "a handler panicked while it was dropped");
+        } else {
+            ended(panicked(&*panic));
+            polled = Poll::Ready(());
+        }
+        guarded("a handler that had panicked", || slot.clear());
+    }
+    polled
+}
+
+#[cold]
+fn panicked(panic: &(dyn Any + Send)) -> Reply {
+    tracing::error!(panic = panic_text(panic), "a handler panicked");
+    Err(Failure::Rpc(Error::new(Code::Internal, "the handler panicked")))
 }
 
 /// Runs code of a user's; a panic in it goes no further.
@@ -226,41 +295,6 @@ pub(crate) fn drop_handler(future: Option<HandlerFuture>) {
     }
 }
 
-/// How long a method's handlers occupy whoever polls them: a running average, from which follows whether they are
-/// polled on the connection's task at once or on a task of their own.
-#[derive(Debug, Default)]
-pub(crate) struct PollTime {
-    /// In nanoseconds; 0 if it has not been measured.
-    average: AtomicU32,
-}
-
-/// Above this a handler costs the calls behind it more than a task of its own costs.
-const HEAVY: Duration = Duration::from_micros(20);
-
-/// One sample changes the average by this part of the difference, and counts at most this many times `HEAVY`: a
-/// single preemption cannot make a light method heavy.
-const WEIGHT: u32 = 8;
-const CLAMP: u32 = 4;
-
-impl PollTime {
-    /// Whether it is known to be short. What has not been measured is not.
-    pub(crate) fn is_light(&self) -> bool {
-        let average = self.average.load(Ordering::Relaxed);
-        average != 0 && Duration::from_nanos(u64::from(average)) < HEAVY
-    }
-
-    pub(crate) fn record(&self, since: Instant) {
-        let sample = since.elapsed().min(HEAVY * CLAMP).as_nanos() as u32;
-        let average = self.average.load(Ordering::Relaxed);
-        let next = match average {
-            0 => sample,
-            _ => average - average / WEIGHT + sample / WEIGHT,
-        };
-        // Two who record at once lose one sample, which does not matter.
-        self.average.store(next.max(1), Ordering::Relaxed);
-    }
-}
-
 /// How large a method's replies are: a running average, from which follows whether its handlers may start while much
 /// waits to be sent.
 #[derive(Debug, Default)]
@@ -271,6 +305,9 @@ pub(crate) struct ReplySize {
 
 /// Below this as many replies as a connection may have calls are no burden.
 const SMALL_REPLY_BYTES: u32 = 16 * 1024;
+
+/// One sample changes the average by this part of the difference.
+const WEIGHT: u32 = 8;
 
 impl ReplySize {
     /// Whether they are known to be small. What has not been measured is not.
@@ -325,20 +362,5 @@ mod tests {
         assert!(!size.is_small());
         (0..200).for_each(|_| size.record(0));
         assert!(size.is_small());
-    }
-
-    #[test]
-    fn one_preemption_does_not_make_a_light_method_heavy() {
-        let ago = |duration| Instant::now().checked_sub(duration).expect("the machine has run for a second");
-        let time = PollTime::default();
-        assert!(!time.is_light(), "what is not measured is not light");
-        (0..20).for_each(|_| time.record(Instant::now()));
-        assert!(time.is_light());
-        time.record(ago(Duration::from_secs(1)));
-        assert!(time.is_light());
-        (0..40).for_each(|_| time.record(ago(Duration::from_millis(1))));
-        assert!(!time.is_light());
-        (0..40).for_each(|_| time.record(Instant::now()));
-        assert!(time.is_light());
     }
 }

@@ -74,9 +74,10 @@ impl HandlerTask {
         let Some(future) = &mut self.future else { return Poll::Ready(()) };
         let target = self.link.registry.target(self.target);
         let since = std::mem::take(&mut self.timed).then(Instant::now);
-        let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
+        let mut polled = Poll::Pending;
+        poll_handler(future.as_mut(), &mut self.ambient, cx, &mut polled);
         if let Some(since) = since {
-            target.poll_time.record(since);
+            target.poll_time.record(since.elapsed());
         }
         let reply = ready!(polled);
         target.reply_size.record(reply_bytes(&reply));

@@ -1,9 +1,8 @@
 //! Calls that stay in this process: the same stub, marshalling and context, but no socket and no task.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -13,72 +12,171 @@ use tokio::time::Sleep;
 
 use super::blocking::Home;
 use super::clock::now;
-use super::dispatch::{Dispatcher, HandlerFuture, Registry, drop_handler, poll_handler};
+use super::dispatch::{HandlerFuture, Registry, drop_handler, poll_handler};
 use super::flows::Arguments;
 use super::local_streams::LocalStreams;
+use super::shelf;
 use crate::context::{Ambient, Origin, Peer};
 use crate::failure::{Ending, Failure, Reply};
 use crate::marshal::{Guard, Payload, STREAM_REPLY};
-use crate::protocol::{CallFailure, NewCall, Outcome, deadline_exceeded};
-use crate::service::{Request, Service, no_streams, unimplemented};
-use crate::stream::{Incoming, Inlet};
-use crate::{Address, Executed};
+use crate::protocol::{CallFailure, Outcome, deadline_exceeded};
+use crate::service::{Method, Request, Service, no_streams, unimplemented};
+use crate::stream::{CallStreams, Incoming, Inlet};
+use crate::{Executed, Metadata};
 
 /// A service that is called without leaving the process.
-pub(crate) struct InProcess {
+pub(crate) trait InProcess: Send + Sync {
+    /// What can be called.
+    fn registry(&self) -> &Registry;
+
+    /// Starts a handler and polls it once; it is given back if it goes on. It keeps the service while it runs.
+    fn run(
+        self: Arc<Self>,
+        start: Start<'_>,
+        ambient: &mut Option<Ambient>,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Outcome>,
+    ) -> Option<HandlerFuture>;
+}
+
+/// What a handler is started with.
+pub(crate) struct Start<'a> {
+    method: &'static Method,
+    params: &'a Payload,
+    streams: Option<Box<dyn CallStreams>>,
+}
+
+/// Makes a service one that is called without leaving the process.
+pub(crate) fn in_process<S: Service>(service: S) -> Arc<dyn InProcess> {
+    let mut registry = Registry::default();
+    registry.describe::<S>(0);
+    Arc::new(Local { registry, service })
+}
+
+struct Local<S> {
     registry: Registry,
-    dispatcher: Mutex<Box<dyn Dispatcher>>,
-    peer: Peer,
+    service: S,
 }
 
-impl InProcess {
-    pub(crate) fn new<S: Service>(service: S) -> Self {
-        let mut registry = Registry::default();
-        registry.add(service);
-        let dispatcher = Mutex::new(registry.open(0));
-        InProcess { registry, dispatcher, peer: Peer::new(Address::new("in-process:"), ()) }
+impl<S: Service> InProcess for Local<S> {
+    fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    /// Starts a call, which then runs in whoever polls it.
-    pub(crate) fn enter(&self, call: &NewCall<'_>, arguments: Arguments) -> Result<LocalCall, CallFailure> {
-        if call.deadline.is_some_and(|deadline| deadline <= now()) {
-            return Err(CallFailure::Rpc(deadline_exceeded(Executed::No)));
-        }
-        let Some(target) = self.registry.find(call.method).map(|id| self.registry.target(id)) else {
-            return Err(CallFailure::Rpc(unimplemented(call.method)));
+    fn run(
+        self: Arc<Self>,
+        start: Start<'_>,
+        ambient: &mut Option<Ambient>,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Outcome>,
+    ) -> Option<HandlerFuture> {
+        let Start { method, params, streams } = start;
+        let handler = || {
+            let request = Request::new(method, params.clone(), Guard::default(), streams);
+            async move { self.service.dispatch(&request).await }
         };
-        if target.method.streaming && call.streams.is_none() {
-            return Err(CallFailure::Rpc(no_streams(call.method)));
+        shelf::run(handler, ambient, cx, |reply| *polled = Poll::Ready(outcome(reply)))
+    }
+}
+
+/// A call on its way to a service in this process.
+pub(crate) struct NewLocalCall<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) payload: &'a Payload,
+    pub(crate) metadata: Option<Box<Metadata>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) oneway: bool,
+    /// The streams among its arguments, if it has any stream.
+    pub(crate) streams: Option<Arguments>,
+}
+
+impl NewLocalCall<'_> {
+    /// Starts the call, which runs in whoever polls it. Most end here, and need no memory of their own; of others
+    /// `remains` the call that goes on, or whose reply does.
+    #[inline]
+    pub(crate) fn start(
+        self,
+        service: Arc<dyn InProcess>,
+        cx: &mut Context<'_>,
+        remains: &mut Option<Box<LocalCall>>,
+    ) -> Poll<Outcome> {
+        if self.deadline.is_some_and(|deadline| deadline <= now()) {
+            return Poll::Ready(deadline_exceeded(Executed::No).into());
         }
-        let origin = Origin {
-            service: target.service_name,
-            method: target.method.name,
-            peer: self.peer.clone(),
-            deadline: call.deadline,
-            metadata: call.metadata.cloned().map(Box::new),
-            no_cancel: target.method.no_cancel,
+        let registry = service.registry();
+        let Some(target) = registry.find(self.method).map(|id| registry.target(id)) else {
+            return Poll::Ready(unimplemented(self.method).into());
         };
-        let mut request = Request::new(target.method, call.payload.clone(), Guard::default());
-        let streams = call.streams.map(|_| LocalStreams::new(arguments, target.method.shape));
-        if let Some(streams) = &streams {
-            request = request.with_streams(Box::new(streams.clone()));
+        let (service_name, method) = (target.service_name, target.method);
+        if method.streaming && self.streams.is_none() {
+            return Poll::Ready(no_streams(self.method).into());
         }
-        let future = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).start(request);
-        Ok(LocalCall {
-            future: Some(future),
-            ambient: Some(Ambient::Origin(origin)),
-            deadline: call.deadline.map(|deadline| (deadline, None)),
+        let mut ambient = Some(Ambient::Origin(Origin {
+            service: service_name,
+            method: method.name,
+            peer: Peer::in_process(),
+            deadline: self.deadline,
+            metadata: self.metadata,
+            no_cancel: method.no_cancel,
+        }));
+        let streams = self.streams.map(|arguments| LocalStreams::new(arguments, method.shape));
+        let start = Start {
+            method,
+            params: self.payload,
+            streams: streams.as_ref().map(|streams| -> Box<dyn CallStreams> { Box::new(streams.clone()) }),
+        };
+        let mut polled = Poll::Pending;
+        let future = service.run(start, &mut ambient, cx, &mut polled);
+        if streams.is_none()
+            && let Poll::Ready(outcome) = &mut polled
+        {
+            if self.oneway {
+                return Poll::Ready(unawaited());
+            }
+            outcome.metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
+            return polled;
+        }
+        let mut call = Box::new(LocalCall {
+            future,
+            ambient,
+            deadline: self.deadline.map(|deadline| (deadline, None)),
             streams,
-            oneway: call.oneway,
-            no_cancel: target.method.no_cancel,
-        })
+            oneway: self.oneway,
+            no_cancel: method.no_cancel,
+        });
+        if polled.is_ready() {
+            call.drop_handler();
+        }
+        let polled = call.settle(polled, cx);
+        *remains = Some(call);
+        polled
     }
 }
 
-impl fmt::Debug for InProcess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InProcess").finish_non_exhaustive()
+/// What a call ends with whose handler has, but for what the handler has set beside its reply.
+#[inline]
+fn outcome(reply: Reply) -> Outcome {
+    let result = match reply {
+        Ok(value) => Ok(value),
+        Err(Failure::App(value)) => Err(CallFailure::App(value)),
+        Err(Failure::Rpc(error)) => Err(CallFailure::Rpc(error)),
+    };
+    Outcome { result, metadata: None }
+}
+
+/// How a stream ends with that.
+fn ending(outcome: Outcome) -> Ending {
+    match outcome.result {
+        Ok(_) => Ok(()),
+        Err(CallFailure::App(value)) => Err(Failure::App(value)),
+        Err(CallFailure::Rpc(error)) => Err(Failure::Rpc(error)),
+        Err(CallFailure::Moved) => unreachable!("a handler does not end so"),
     }
+}
+
+/// What a call ends with whose reply nobody waits for.
+fn unawaited() -> Outcome {
+    Payload::from_slice(&[NIL]).into()
 }
 
 /// A call that runs in its caller.
@@ -98,20 +196,25 @@ pub(crate) struct LocalCall {
 impl LocalCall {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = self.poll_handler(cx);
+        self.settle(polled, cx)
+    }
+
+    /// What follows from a poll of its handler.
+    fn settle(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
         if self.oneway {
             self.go_on();
-            return Poll::Ready(Payload::from_slice(&[NIL]).into());
+            return Poll::Ready(unawaited());
         }
         if let Some(metadata) = self.streams.as_ref().and_then(|streams| streams.take_opened()) {
-            if let Poll::Ready(reply) = polled {
-                self.end_reply(reply.map(drop));
+            if let Poll::Ready(outcome) = polled {
+                self.end_reply(ending(outcome));
             }
             return Poll::Ready(Outcome { result: Ok(Payload::from_slice(&STREAM_REPLY)), metadata });
         }
         match polled {
-            Poll::Ready(reply) => {
-                let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
-                Poll::Ready(Outcome { result: reply.map_err(CallFailure::from), metadata })
+            Poll::Ready(mut outcome) => {
+                outcome.metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
+                Poll::Ready(outcome)
             }
             Poll::Pending if self.is_overdue() || self.poll_deadline(cx).is_ready() => {
                 Poll::Ready(deadline_exceeded(Executed::Maybe).into())
@@ -120,13 +223,14 @@ impl LocalCall {
         }
     }
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let Some(future) = &mut self.future else { return Poll::Pending };
-        let polled = poll_handler(future.as_mut(), &mut self.ambient, cx);
+        let mut polled = Poll::Pending;
+        poll_handler(future.as_mut(), &mut self.ambient, cx, &mut polled);
         if polled.is_ready() {
             self.drop_handler();
         }
-        polled
+        polled.map(outcome)
     }
 
     fn drop_handler(&mut self) {
@@ -236,8 +340,8 @@ impl Inlet for LocalInlet {
         let call = &mut *self.0;
         if call.is_overdue() {
             call.end_overdue();
-        } else if let Poll::Ready(reply) = call.poll_handler(cx) {
-            call.end_reply(reply.map(drop));
+        } else if let Poll::Ready(outcome) = call.poll_handler(cx) {
+            call.end_reply(ending(outcome));
         } else if call.poll_deadline(cx).is_ready() {
             call.end_overdue();
         }
@@ -245,15 +349,6 @@ impl Inlet for LocalInlet {
             restore.made_progress();
             Poll::Ready(incoming)
         })
-    }
-}
-
-impl From<Failure> for CallFailure {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::App(value) => CallFailure::App(value),
-            Failure::Rpc(error) => CallFailure::Rpc(error),
-        }
     }
 }
 

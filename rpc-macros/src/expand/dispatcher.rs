@@ -16,7 +16,7 @@ use syn::ext::IdentExt;
 /// Output:  impl Service for NameServer<Handler> {
 ///              const NAME = "Name";
 ///              const METHODS = &[Method::new("add", &["a", "b"])];
-///              async fn dispatch(self: Arc<Self>, request: Request) -> Reply { ... }
+///              async fn dispatch(&self, request: &Request) -> Reply { ... }
 ///          }
 /// ```
 pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
@@ -36,7 +36,7 @@ pub(super) fn expand(service: &Service, names: &Names) -> TokenStream {
             const NAME: &'static str = #name;
             const METHODS: &'static [#krate::Method] = &[#(#methods),*];
 
-            async fn dispatch(self: ::std::sync::Arc<Self>, request: #krate::Request) -> #krate::Reply {
+            async fn dispatch(&self, request: &#krate::Request) -> #krate::Reply {
                 #body
             }
         }
@@ -58,11 +58,15 @@ fn description(service: &Service, method: &Method) -> TokenStream {
     let oneway = options.oneway.as_ref().map(|_| quote!(.oneway()));
     let idempotent = options.idempotent.as_ref().map(|_| quote!(.idempotent()));
     let no_cancel = options.no_cancel.as_ref().map(|_| quote!(.no_cancel()));
+    let polling = method.polling(service);
+    // What is said of a whole service is said of the methods that it can be said of.
+    let inline = (polling.inline.is_some() && !method.has_streams()).then(|| quote!(.inline()));
+    let spawn = polling.spawn.as_ref().map(|_| quote!(.spawn()));
     let streaming = method.has_streams().then(|| quote!(.streaming()));
     let compact = service.compact.then(|| quote!(.compact()));
     quote! {
         #cfgs #krate::Method::new(#name, &[#(#arguments),*])
-            #aliases #oneway #idempotent #no_cancel #streaming #compact
+            #aliases #oneway #idempotent #no_cancel #inline #spawn #streaming #compact
     }
 }
 

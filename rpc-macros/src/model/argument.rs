@@ -14,8 +14,8 @@ pub(super) fn argument(syntax: PatType, position: usize, report: &mut Report) ->
         "default" => key.flag(&mut default, report),
         _ => {
             let on_methods = "on the method";
-            let elsewhere =
-                ["oneway", "idempotent", "no_cancel", "name", "alias"].map(|key| (key, on_methods));
+            let elsewhere = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"]
+                .map(|key| (key, on_methods));
             key.unknown("`#[rpc]` on an argument", &["default"], &elsewhere, report);
         }
     });

@@ -55,8 +55,10 @@ impl MethodOptions {
             "oneway" => key.flag(&mut self.oneway, report),
             "idempotent" => key.flag(&mut self.idempotent, report),
             "no_cancel" => key.flag(&mut self.no_cancel, report),
+            "inline" => key.flag(&mut self.polling.inline, report),
+            "spawn" => key.flag(&mut self.polling.spawn, report),
             _ => {
-                let known = ["oneway", "idempotent", "no_cancel", "name", "alias"];
+                let known = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"];
                 let elsewhere = [
                     ("default", "on an argument: `#[rpc(default)] name: Type`"),
                     ("compact", "on the trait: `#[service(compact)]`"),

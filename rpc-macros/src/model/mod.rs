@@ -33,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     /// Whether structs travel without the names of their fields.
     pub(crate) compact: bool,
+    /// What holds for the methods that do not say it themselves.
+    pub(crate) polling: PollingOptions,
     /// As written: the bounds that all values need are added when the code is generated.
     pub(crate) generics: Generics,
     pub(crate) supertraits: Punctuated<TypeParamBound, Token![+]>,
@@ -81,6 +83,15 @@ pub(crate) struct MethodOptions {
     pub(crate) oneway: Option<Ident>,
     pub(crate) idempotent: Option<Ident>,
     pub(crate) no_cancel: Option<Ident>,
+    pub(crate) polling: PollingOptions,
+}
+
+/// Where a handler is polled first, each with the token that says it: at most one of them in a service without
+/// mistakes.
+#[derive(Default)]
+pub(crate) struct PollingOptions {
+    pub(crate) inline: Option<Ident>,
+    pub(crate) spawn: Option<Ident>,
 }
 
 /// One argument of a method.
@@ -142,6 +153,12 @@ impl Outcome {
     }
 }
 
+impl PollingOptions {
+    fn is_given(&self) -> bool {
+        self.inline.is_some() || self.spawn.is_some()
+    }
+}
+
 impl Argument {
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.passing, Passing::Streamed(_))
@@ -152,6 +169,12 @@ impl Method {
     /// Whether a call of it has streams, in its arguments or as its reply.
     pub(crate) fn has_streams(&self) -> bool {
         matches!(self.outcome, Outcome::Stream { .. }) || self.arguments.iter().any(Argument::is_stream)
+    }
+
+    /// What it says of its polling, or else what its service says.
+    pub(crate) fn polling<'a>(&'a self, service: &'a Service) -> &'a PollingOptions {
+        let own = &self.options.polling;
+        if own.is_given() { own } else { &service.polling }
     }
 
     /// The method's name on the wire, within its service.

@@ -1,6 +1,6 @@
 //! The trait as a whole: its options, its generics, its items.
 
-use super::{Attributes, Fresh, Method, Service, ServiceTokens, method};
+use super::{Attributes, Fresh, Method, PollingOptions, Service, ServiceTokens, method};
 use crate::parse::Options;
 use crate::report::Report;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -28,6 +28,7 @@ pub(crate) fn service(options: Options, syntax: ItemTrait, report: &mut Report) 
         krate: options.krate.unwrap_or_else(|| parse_quote!(::rpc)),
         name: options.name.map_or_else(|| syntax.ident.unraw().to_string(), |name| name.value()),
         compact: options.compact.is_some(),
+        polling: PollingOptions { inline: options.inline, spawn: options.spawn },
         attributes,
         visibility: syntax.vis,
         tokens: ServiceTokens { trait_token: syntax.trait_token, braces: syntax.brace_token },

@@ -45,6 +45,10 @@ fn accepted_forms_expand() {
             "",
             "trait Both { #[rpc(no_cancel)] async fn a(&self, a: Streaming<u8>) -> impl Stream<Item = u8>; }",
         ),
+        ("inline", "trait Fixed { async fn a(&self); #[rpc(spawn)] async fn b(&self); }"),
+        ("spawn, compact", "trait Fixed { #[rpc(inline)] async fn a(&self); async fn b(&self); }"),
+        ("inline", "trait Flows { async fn a(&self) -> impl Stream<Item = u8>; }"),
+        ("", "trait Flows { #[rpc(spawn)] async fn a(&self, a: Streaming<u8>); }"),
         ("", "trait Again { #[rpc(idempotent)] async fn a(&self) -> impl Stream<Item = u8>; }"),
     ] {
         expand(options, item).unwrap_or_else(|errors| panic!("{item}: {errors:?}"));
@@ -99,6 +103,24 @@ fn type_parameters_of_the_macro_are_fresh() {
     let expanded = expand("", "trait Handler<Via> { async fn a(&self, a: Handler2) -> Via; }").unwrap();
     assert!(expanded.contains("HandlerServer<Via, Handler3>"), "{expanded}");
     assert!(expanded.contains("fn connect<Via2>"), "{expanded}");
+}
+
+#[test]
+fn a_method_decides_before_its_service_where_it_starts() {
+    let methods = "trait Some { async fn a(&self); #[rpc(inline)] async fn b(&self); #[rpc(spawn)] \
+                   async fn c(&self); async fn d(&self) -> impl Stream<Item = u8>; }";
+    for (options, expected) in [
+        ("", ["", ".inline()", ".spawn()", ""]),
+        ("inline", [".inline()", ".inline()", ".spawn()", ""]),
+        ("spawn", [".spawn()", ".inline()", ".spawn()", ".spawn()"]),
+    ] {
+        let expanded = expand(options, methods).unwrap();
+        for (name, polling) in ["a", "b", "c", "d"].iter().zip(expected) {
+            let streaming = if *name == "d" { ".streaming()" } else { "" };
+            let method = format!("::rpc::Method::new(\"{name}\", &[]){polling}{streaming},");
+            assert!(expanded.contains(&method), "{options}: {method}: {expanded}");
+        }
+    }
 }
 
 /// Leaves out every token in turn: what is left may be refused, but is neither a panic nor garbage.

@@ -145,6 +145,15 @@ const IN_TRAITS: &[(&str, &str)] = &[
     ("#[rpc(oneway)] async fn a(&self) -> Result<impl Stream<Item = u8>, E>;", "nobody waits for the result"),
     ("#[rpc(oneway)] async fn a(&self, a: Streaming<u8>, b: Streaming<u8>);", "over before its streams are"),
     ("#[rpc(idempotent)] async fn a(&self, a: Streaming<u8>);", "a stream cannot be sent twice"),
+    ("#[rpc(inline, spawn)] async fn a(&self);", "leave out `spawn`, or leave out `inline`"),
+    ("#[rpc(spawn)] #[rpc(inline)] async fn a(&self);", "leave out `spawn`, or leave out `inline`"),
+    ("#[rpc(inline)] #[rpc(inline)] async fn a(&self);", "a second time"),
+    ("#[rpc(inlined)] async fn a(&self);", "did you mean `inline`?"),
+    ("#[rpc(spawned)] async fn a(&self);", "did you mean `spawn`?"),
+    ("#[rpc(spawn = false)] async fn a(&self);", "takes no value"),
+    ("#[rpc(inline)] async fn a(&self) -> impl Stream<Item = u8>;", "has a task of its own"),
+    ("#[rpc(inline)] async fn a(&self, a: Streaming<u8>);", "has a task of its own"),
+    ("async fn a(&self, #[rpc(inline)] a: u8);", "it belongs on the method"),
     ("#[cfg_attr(a, rpc(oneway))] async fn a(&self);", "cannot depend on a condition"),
     // Options of an argument.
     ("async fn a(&self, #[rpc(default)] a: u8, b: u8);", "move `a` behind `b`"),
@@ -198,6 +207,10 @@ const OF_TRAITS: &[(&str, &str, &str)] = &[
     ("name = \"a\", name = \"b\"", "trait Name {}", "a second time"),
     ("crate = \"rpc\"", "trait Name {}", "without quotes"),
     ("compact = true", "trait Name {}", "takes no value"),
+    ("inline, spawn", "trait Name {}", "leave out `spawn`, or leave out `inline`"),
+    ("inline, inline", "trait Name {}", "a second time"),
+    ("in_line", "trait Name {}", "did you mean `inline`?"),
+    ("", "#[rpc(spawn)] trait Name {}", "belongs on a method"),
 ];
 
 #[test]

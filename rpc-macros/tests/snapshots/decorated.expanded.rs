@@ -234,20 +234,25 @@ impl<Handler2: Jobs> crate::reexported::rpc::Service for JobsServer<Handler2> {
             .aliases(&["start", "begin"])
             .idempotent()
             .no_cancel()
+            .spawn()
             .compact(),
-        crate::reexported::rpc::Method::new("loop", &[]).compact(),
+        crate::reexported::rpc::Method::new("loop", &[]).inline().compact(),
         #[cfg(unix)]
         crate::reexported::rpc::Method::new("signal", &["id", "signal"])
             .oneway()
+            .spawn()
             .compact(),
         #[cfg(not(unix))]
-        crate::reexported::rpc::Method::new("signal", &["id"]).oneway().compact(),
+        crate::reexported::rpc::Method::new("signal", &["id"])
+            .oneway()
+            .spawn()
+            .compact(),
         #[cfg(any(not(feature = "slow"), all(test)))]
-        crate::reexported::rpc::Method::new("ping", &[]).compact(),
+        crate::reexported::rpc::Method::new("ping", &[]).spawn().compact(),
     ];
     async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: crate::reexported::rpc::Request,
+        &self,
+        request: &crate::reexported::rpc::Request,
     ) -> crate::reexported::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {

@@ -1,5 +1,5 @@
 /// Everything that can be said of a service.
-#[service(name = "jobs.v2", crate = crate::reexported::rpc, compact)]
+#[service(name = "jobs.v2", crate = crate::reexported::rpc, compact, spawn)]
 #[cfg(feature = "jobs")]
 #[deprecated = "use `Tasks`"]
 #[cfg_attr(docsrs, doc(alias = "work"), diagnostic::on_unimplemented(message = "not a job server"))]
@@ -20,6 +20,7 @@ pub trait Jobs {
     ) -> Result<Id, JobError>;
     /// Documented, and gone one day.
     #[deprecated]
+    #[rpc(inline)]
     async fn r#loop(&self) -> u64;
     #[cfg(unix)]
     #[rpc(oneway)]

@@ -201,10 +201,7 @@ where
         ::rpc::Method::new("get_all", &["keys"]),
         ::rpc::Method::new("put", &["key", "value"]),
     ];
-    async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: ::rpc::Request,
-    ) -> ::rpc::Reply {
+    async fn dispatch(&self, request: &::rpc::Request) -> ::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {
             "get" => {

@@ -142,10 +142,7 @@ impl<Handler: Calculator> ::rpc::Service for CalculatorServer<Handler> {
         ::rpc::Method::new("digest", &["name", "data"]),
         ::rpc::Method::new("log", &["line"]).oneway(),
     ];
-    async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: ::rpc::Request,
-    ) -> ::rpc::Reply {
+    async fn dispatch(&self, request: &::rpc::Request) -> ::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {
             "add" => {

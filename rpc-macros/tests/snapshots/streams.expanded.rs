@@ -246,10 +246,7 @@ for ReadingsServer<T, Handler> {
         #[cfg(feature = "both")]
         ::rpc::Method::new("both", &["readings"]).streaming().compact(),
     ];
-    async fn dispatch(
-        self: ::std::sync::Arc<Self>,
-        request: ::rpc::Request,
-    ) -> ::rpc::Reply {
+    async fn dispatch(&self, request: &::rpc::Request) -> ::rpc::Reply {
         let mut arguments = request.arguments()?;
         match request.method() {
             "all" => {

@@ -106,6 +106,24 @@ fn heads_of_every_size_are_written_as_they_are_by_rmp_serde() {
     }
 }
 
+/// Every form of every scalar begins and ends at a power of two.
+#[test]
+fn scalars_of_every_size_are_written_as_they_are_by_rmp_serde() {
+    for shift in 0..=64 {
+        for off in -1..=1 {
+            let number = (1i128 << shift) + off;
+            agree(&(number as i64, -number as i64, number as u64));
+            agree(&(number as i32, -number as i32, number as u32));
+            agree(&(number as i16, -number as i16, number as u16));
+            agree(&(number as i8, -number as i8, number as u8));
+            agree(&(number as f32, -number as f64));
+            // The last places before the bytes do not fit inline any more, and the first behind.
+            agree(&("x".repeat(shift), number as i64, -number as f32, number as u16, shift % 2 == 0));
+            agree(&("x".repeat(shift), None::<u8>, Value::Nil, "é".repeat(shift), 'é'));
+        }
+    }
+}
+
 /// Whatever bytes come, nothing panics; and what is taken is taken by the other side, too, and is the same.
 #[test]
 fn damaged_bytes_are_refused_or_mean_the_same_to_both() {

@@ -19,6 +19,7 @@ use super::clock::now;
 use super::dispatch::Dispatcher;
 use super::link::{Link, LinkEffects, Writer};
 use super::parked::Parked;
+use super::poll_time::Sampler;
 use super::timer::Timer;
 use crate::context::Peer;
 use crate::frame::{self, Assembler};
@@ -47,7 +48,7 @@ pub(crate) struct Driver {
     blocked: bool,
     ended: bool,
     closing: Option<Closing>,
-    samples: u8,
+    sampler: Sampler,
 }
 
 /// Which side of a connection this is. It matters where both sides would wait for each other if they did the same.
@@ -87,7 +88,7 @@ impl Driver {
             blocked: false,
             ended: false,
             closing: None,
-            samples: 0,
+            sampler: Sampler::default(),
             link,
         }
     }

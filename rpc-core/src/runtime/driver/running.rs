@@ -18,12 +18,10 @@ use crate::message::Reason;
 use crate::pool::LARGE_BYTES;
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
+use crate::stream::CallStreams;
 
 /// Up to this size a value is copied, so that a small one does not keep a large frame alive.
 const SMALL_BYTES: usize = 4 * 1024;
-
-/// One call in so many is timed.
-const SAMPLE: u8 = 16;
 
 /// A call that has been admitted and waits for its turn in a batch.
 pub(crate) struct Incoming {
@@ -165,10 +163,13 @@ impl Driver {
         let target = self.link.registry.target(id);
         let method = target.method;
         let bytes = params.len();
-        let mut request = Request::new(method, params, Guard::from(&self.link.limits));
-        if let CallKey::Stream(call) = key {
-            request = request.with_streams(Box::new(Served::new(self.link.clone(), call, streams)));
-        }
+        let streams = match key {
+            CallKey::Stream(call) => {
+                Some(Box::new(Served::new(self.link.clone(), call, streams)) as Box<dyn CallStreams>)
+            }
+            _ => None,
+        };
+        let request = Request::new(method, params, Guard::from(&self.link.limits), streams);
         let origin = Origin {
             service: target.service_name,
             method: method.name,
@@ -184,20 +185,20 @@ impl Driver {
         let is_call = matches!(key, CallKey::Call(_));
         // What is large takes long by itself, which says nothing about the method.
         let is_large = bytes >= LARGE_BYTES;
+        let verdict = target.poll_time.verdict();
         // A stream is seldom ready at once, and has much to do if it is.
-        let at_once = target.poll_time.is_light()
+        let at_once = verdict.is_light()
             && !is_large
             && !matches!(key, CallKey::Stream(_))
             && (!is_call || target.reply_size.is_small() || self.has_room(scratch.replies.bytes()));
         let dispatcher =
             self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
         let (future, start) = if at_once {
-            self.samples = (self.samples + 1) % SAMPLE;
-            let since = (self.samples == 0).then(Instant::now);
-            let is_sampled = since.is_some();
+            let is_sampled = self.sampler.is_chosen() || verdict.is_doubtful();
+            let since = is_sampled.then(Instant::now);
             let started = dispatcher.run(request, &mut ambient);
             if let Some(since) = since {
-                target.poll_time.record(since);
+                target.poll_time.record(since.elapsed());
             }
             match started {
                 Started::Ended(reply) => {
@@ -220,7 +221,7 @@ impl Driver {
             ambient,
             future: Some(future),
             target: id,
-            timed: start.is_some() && !method.streaming && !is_large,
+            timed: start.is_some() && verdict.is_measured() && !method.streaming && !is_large,
             start: start.unwrap_or(Start::Free),
         }
         .spawn(!method.no_cancel);

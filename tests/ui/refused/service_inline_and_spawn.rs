@@ -1,0 +1,6 @@
+use rpc::service;
+
+#[service(inline, spawn)]
+trait Refused {}
+
+fn main() {}
