@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
@@ -19,7 +19,7 @@ use crate::protocol::{CallFailure, CallId, Entry, NewCall, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
     Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall,
-    Pending, Progress, block_on, now, send_arguments,
+    PendingCall, Progress, block_on, now, send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -285,7 +285,7 @@ enum State {
     New,
     Entered {
         id: CallId,
-        place: Arc<Pending>,
+        pending: PendingCall,
     },
     /// Boxed, so that calls over a connection are not moved about at its size.
     Local(Box<LocalCall>),
@@ -321,18 +321,18 @@ impl Route {
         }
     }
 
-    /// Where a new call waits.
-    fn place(&self) -> Arc<Pending> {
+    /// Where a new call is pending, and who is to be woken.
+    fn pending(&self, waker: &Waker) -> PendingCall {
         match self {
-            Route::Remote(lease) => lease.places.take(),
-            Route::Peer(..) | Route::InProcess(_) | Route::Taken => Arc::default(),
+            Route::Remote(lease) => PendingCall::of(lease, waker),
+            Route::Peer(..) | Route::InProcess(_) | Route::Taken => PendingCall::apart(waker),
         }
     }
 
-    /// Takes back a place whose outcome has been taken.
-    fn give_back(&self, place: Arc<Pending>) {
+    /// Keeps the memory of a call that is not pending any more.
+    fn give_back(&self, pending: PendingCall) {
         if let Route::Remote(lease) = self {
-            lease.places.give_back(place);
+            pending.give_back(lease);
         }
     }
 }
@@ -376,8 +376,8 @@ impl Raw {
                 let state = std::mem::replace(&mut self.state, State::Ended);
                 if self.streams.in_call().is_some() {
                     self.inlet = self.streams.inlet(state, &self.route, &outcome);
-                } else if let State::Entered { place, .. } = state {
-                    self.route.give_back(place);
+                } else if let State::Entered { pending, .. } = state {
+                    self.route.give_back(pending);
                 }
                 Poll::Ready(outcome)
             }
@@ -395,7 +395,7 @@ impl Raw {
         loop {
             let step = match &mut self.state {
                 State::New => self.enter(cx),
-                State::Entered { place, .. } => match place.poll(cx.waker()) {
+                State::Entered { pending, .. } => match pending.poll(cx.waker()) {
                     None => Step::Wait,
                     Some(Progress::Granted) => self.resume(),
                     Some(Progress::Ended(Outcome { result: Err(CallFailure::Moved), .. })) => self.move_on(),
@@ -426,10 +426,8 @@ impl Raw {
                 unreachable!("a call in process is started before, and once")
             }
         }
-        let place = self.route.place();
-        // Nothing can have become of it before it is entered: this says whom to wake.
-        place.poll(cx.waker());
-        self.enter_at(None, place)
+        let pending = self.route.pending(cx.waker());
+        self.enter_at(None, pending)
     }
 
     /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
@@ -464,41 +462,44 @@ impl Raw {
     }
 
     /// Enters the call on its link, or goes on with one that was granted its place there.
-    fn enter_at(&mut self, granted: Option<CallId>, place: Arc<Pending>) -> Step {
+    fn enter_at(&mut self, granted: Option<CallId>, pending: PendingCall) -> Step {
         let Some(link) = self.route.link() else { unreachable!("a call over a connection has a link") };
         let entry = match self.as_new() {
-            Ok(call) => link.enter(granted, &call, &place),
-            Err(error) => return Step::End(error.into()),
+            Ok(call) => link.enter(granted, &call, &pending),
+            Err(error) => Entry::Ended(error.into()),
         };
         match entry {
             Entry::Waiting(id) => {
-                self.state = State::Entered { id, place };
-                Step::Wait
+                self.state = State::Entered { id, pending };
+                return Step::Wait;
             }
             Entry::Entered(id) => {
                 // Who waits is known where it was entered, so there is nothing to look after yet.
-                self.state = State::Entered { id, place };
-                match self.send_streams(id) {
+                self.state = State::Entered { id, pending };
+                return match self.send_streams(id) {
                     Ok(()) => Step::Wait,
                     Err(error) => {
                         self.leave();
                         Step::End(error.into())
                     }
-                }
+                };
             }
-            Entry::Queued => {
-                self.route.give_back(place);
-                Step::End(Payload::from_slice(&[NIL]).into())
+            Entry::Queued | Entry::Ended(_) => {
+                pending.leave();
+                self.route.give_back(pending);
             }
+        }
+        match entry {
             Entry::Ended(CallFailure::Moved) => self.successor(),
             Entry::Ended(failure) => Step::End(failure.into()),
+            _ => Step::End(Payload::from_slice(&[NIL]).into()),
         }
     }
 
     /// Sends the call, which has been granted its place.
     fn resume(&mut self) -> Step {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Entered { id, place } => self.enter_at(Some(id), place),
+            State::Entered { id, pending } => self.enter_at(Some(id), pending),
             _ => unreachable!("only an entered call is granted a place"),
         }
     }
@@ -570,10 +571,10 @@ impl Raw {
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
         if let State::Entered { .. } = self.state
-            && let State::Entered { id, place } = std::mem::replace(&mut self.state, State::Ended)
+            && let State::Entered { id, pending } = std::mem::replace(&mut self.state, State::Ended)
             && let Some(link) = self.route.link()
             // Also if its reply has come, which may be a stream that nobody will take.
-            && (self.streams.in_call().is_some() || !place.has_ended())
+            && (!pending.leave() || self.streams.in_call().is_some())
         {
             link.drop_call(id);
         }

@@ -158,7 +158,7 @@ impl Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Way::Remote(handle) => f.debug_tuple("Channel").field(&handle.lease().client).finish(),
+            Way::Remote(handle) => f.debug_tuple("Channel").field(handle.client()).finish(),
             Way::Peer(back) => f.debug_tuple("Channel").field(&back.0).finish(),
             Way::InProcess(_) => f.write_str("Channel(in process)"),
         }

@@ -73,6 +73,12 @@ impl From<Error> for Outcome {
     }
 }
 
+impl From<Error> for CallFailure {
+    fn from(error: Error) -> Self {
+        CallFailure::Rpc(error)
+    }
+}
+
 impl From<CallFailure> for Outcome {
     fn from(failure: CallFailure) -> Self {
         Outcome { result: Err(failure), metadata: None }

@@ -19,7 +19,7 @@ use super::driver::{Driver, Side};
 use super::handshake;
 use super::link::{Link, LinkEffects};
 use super::peer_link::PeerLink;
-use super::pending::Places;
+use super::pending::{More, Pending};
 use super::timer::Timer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
 use crate::marshal::Guard;
@@ -54,46 +54,56 @@ const BRIEF_IN_A_ROW: u32 = 2;
 ///
 /// Each clone has a lease of its own, so that callers which have a clone each share no count that their threads would
 /// have to hand to one another with every call.
-pub(crate) struct Handle(Mutex<Arc<Lease>>);
+pub(crate) struct Handle {
+    first: Arc<Lease>,
+    /// The one that has taken its place, if its link has been replaced.
+    renewed: Mutex<Option<Arc<Lease>>>,
+}
 
 /// What a call needs of its client: the link to call on, and who opens the next one.
+#[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) client: Arc<Client>,
     pub(crate) link: Arc<Link>,
-    pub(crate) places: Places,
+    /// Where its calls wait: one at a time here, next to what they touch anyway.
+    pub(crate) pending: Pending,
+    pub(crate) more: More,
 }
 
 impl Handle {
     pub(crate) fn new(client: Arc<Client>) -> Self {
-        Handle(Mutex::new(Lease::new(client)))
+        let link = client.link();
+        Handle { first: Lease::new(client, link), renewed: Mutex::new(None) }
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.first.client
     }
 
     /// What a call is made with.
     pub(crate) fn lease(&self) -> Arc<Lease> {
-        let mut lease = self.lock();
-        if lease.link.is_replaced() {
-            *lease = Lease::new(lease.client.clone());
-        }
-        lease.clone()
+        if self.first.link.is_replaced() { self.renewed() } else { self.first.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Arc<Lease>> {
+    #[cold]
+    fn renewed(&self) -> Arc<Lease> {
         // What is done under it leaves it sound.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = renewed.take().filter(|lease| !lease.link.is_replaced());
+        let current = current.unwrap_or_else(|| Lease::new(self.client().clone(), self.client().link()));
+        renewed.insert(current).clone()
     }
 }
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        let client = self.lock().client.clone();
-        Handle::new(client)
+        Handle::new(self.client().clone())
     }
 }
 
 impl Lease {
-    fn new(client: Arc<Client>) -> Arc<Self> {
-        let link = client.link();
-        Arc::new(Lease { client, link, places: Places::default() })
+    fn new(client: Arc<Client>, link: Arc<Link>) -> Arc<Self> {
+        Arc::new(Lease { client, link, pending: Pending::default(), more: More::default() })
     }
 
     /// The lease for a call that this one's link does not take.
@@ -102,7 +112,7 @@ impl Lease {
     /// There is no link and will be none.
     pub(crate) fn successor(&self) -> Result<Arc<Self>, Error> {
         let link = self.client.successor(&self.link)?;
-        Ok(Arc::new(Lease { client: self.client.clone(), link, places: Places::default() }))
+        Ok(Lease::new(self.client.clone(), link))
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use super::clock::now;
 use super::dispatch::Registry;
 use super::held::{Held, Place};
-use super::pending::{Pending, Progress};
+use super::pending::{PendingCall, Progress};
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
@@ -43,8 +43,8 @@ thread_local! {
     static LAST_SENDER: Cell<usize> = const { Cell::new(0) };
 }
 
-pub(crate) type LinkConnection = Connection<Arc<Pending>, Waker, Running>;
-pub(crate) type LinkEffects = Effects<Arc<Pending>, Waker, Running>;
+pub(crate) type LinkConnection = Connection<PendingCall, Waker, Running>;
+pub(crate) type LinkEffects = Effects<PendingCall, Waker, Running>;
 
 /// One connection, shared by all who use it.
 pub(crate) struct Link {
@@ -125,16 +125,16 @@ impl Link {
         self.replaced.load(Ordering::Acquire)
     }
 
-    /// Enters a call, or goes on with one that was granted its place. What becomes of it the place learns.
-    pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, place: &Arc<Pending>) -> Entry {
+    /// Enters a call, or goes on with one that was granted its place. What becomes of it is told where it is pending.
+    pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, pending: &PendingCall) -> Entry {
         // The clock is asked only by a call that has a deadline to be compared with it.
         let now = call.deadline.map_or(self.begun, |_| now());
         let mut shared = self.lock();
         let entry = match granted {
-            None => shared.connection.enter(call, now, || place.clone()),
+            None => shared.connection.enter(call, now, || pending.clone()),
             Some(id) => {
                 let mut effects = LinkEffects::default();
-                let entry = shared.connection.resume(id, call, now, || place.clone(), &mut effects);
+                let entry = shared.connection.resume(id, call, now, || pending.clone(), &mut effects);
                 drop(shared);
                 effects.run();
                 shared = self.lock();
@@ -364,8 +364,8 @@ impl Shared {
 impl LinkEffects {
     /// Tells, wakes and stops whom it concerns; not under the lock, since a waker may be anybody's code.
     pub(crate) fn run(&mut self) {
-        self.ended.drain(..).for_each(|(place, outcome)| place.tell(Progress::Ended(outcome)));
-        self.granted.drain(..).for_each(|place| place.tell(Progress::Granted));
+        self.ended.drain(..).for_each(|(call, outcome)| call.tell(Progress::Ended(outcome)));
+        self.granted.drain(..).for_each(|call| call.tell(Progress::Granted));
         self.wake.drain(..).for_each(Waker::wake);
         for running in self.stop.drain(..) {
             running.context.cancel();

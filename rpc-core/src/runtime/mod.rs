@@ -34,5 +34,5 @@ pub(crate) use flows::{Argument, Arguments, LinkInlet, send_arguments};
 pub(crate) use in_process::{InProcess, LocalCall, LocalInlet, NewLocalCall, in_process};
 pub(crate) use link::Link;
 pub(crate) use peer_link::PeerLink;
-pub(crate) use pending::{Pending, Progress};
+pub(crate) use pending::{PendingCall, Progress};
 pub use server::{Bound, Drained, Server, ShutdownHandle};
