@@ -5,21 +5,21 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use serde::Serialize;
 
-use crate::channel::{Channel, Way};
+use crate::channel::{Channel, Way, WayBack};
 use crate::context::{Inherited, inherited};
 use crate::failure::MethodError;
 use crate::marshal::{ArgumentList, Guard, Payload, Shape, is_stream_reply};
-use crate::protocol::{CallFailure, CallId, Entry, NewCall, Next, Outcome};
+use crate::protocol::{CallFailure, CallId, Entry, NewCall, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
-    Argument, Arguments, Home, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall, block_on, now,
-    send_arguments,
+    Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall,
+    PendingCall, Progress, block_on, now, send_arguments,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -51,14 +51,14 @@ pub(crate) enum Kind {
 
 impl<T: Returned, E: MethodError> Call<T, E> {
     pub(crate) fn new(
-        channel: Channel,
+        channel: &Channel,
         method: &'static str,
         arguments: &impl ArgumentList,
         shape: Shape,
         kind: Kind,
     ) -> Self {
         let mut raw = Raw {
-            channel,
+            route: Route::new(channel),
             method,
             payload: arguments.marshal(shape),
             shape,
@@ -218,7 +218,7 @@ type Cancelled = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// All of a call but its types.
 struct Raw {
-    channel: Channel,
+    route: Route,
     method: &'static str,
     /// Kept until the end: a call that one connection does not take is sent on another.
     payload: Result<Payload, Error>,
@@ -266,13 +266,15 @@ impl Streams {
     }
 
     /// The stream that is the reply, if it is one. Whoever does not want it drops it, which stops its producer.
-    fn inlet(&self, state: State, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
+    fn inlet(&self, state: State, route: &Route, outcome: &Outcome) -> Option<Box<dyn Inlet>> {
         self.in_call()?;
         if !matches!(&outcome.result, Ok(value) if is_stream_reply(value)) {
             return None;
         }
         match state {
-            State::Entered { link, id } => Some(Box::new(LinkInlet::of_reply(link, id.number()))),
+            State::Entered { id, .. } => {
+                Some(Box::new(LinkInlet::of_reply(route.link()?.clone(), id.number())))
+            }
             State::Local(call) => Some(Box::new(LocalInlet::new(call))),
             State::New | State::Ended => None,
         }
@@ -282,12 +284,57 @@ impl Streams {
 enum State {
     New,
     Entered {
-        link: Arc<Link>,
         id: CallId,
+        pending: PendingCall,
     },
     /// Boxed, so that calls over a connection are not moved about at its size.
     Local(Box<LocalCall>),
     Ended,
+}
+
+/// Where a call goes.
+enum Route {
+    /// To a client's server, over the link of its lease.
+    Remote(Arc<Lease>),
+    /// Back to a caller, over the link that it was entered on, once it has been.
+    Peer(WayBack, Option<Arc<Link>>),
+    InProcess(Arc<dyn InProcess>),
+    /// What is left of a call in process, which has taken the service along.
+    Taken,
+}
+
+impl Route {
+    fn new(channel: &Channel) -> Self {
+        match &channel.0 {
+            Way::Remote(handle) => Route::Remote(handle.lease()),
+            Way::Peer(back) => Route::Peer(back.clone(), None),
+            Way::InProcess(service) => Route::InProcess(service.clone()),
+        }
+    }
+
+    /// The link to enter a call on, or that it was entered on.
+    fn link(&self) -> Option<&Arc<Link>> {
+        match self {
+            Route::Remote(lease) => Some(&lease.link),
+            Route::Peer(_, link) => link.as_ref(),
+            Route::InProcess(_) | Route::Taken => None,
+        }
+    }
+
+    /// Where a new call is pending, and who is to be woken.
+    fn pending(&self, waker: &Waker) -> PendingCall {
+        match self {
+            Route::Remote(lease) => PendingCall::of(lease, waker),
+            Route::Peer(..) | Route::InProcess(_) | Route::Taken => PendingCall::apart(waker),
+        }
+    }
+
+    /// Keeps the memory of a call that is not pending any more.
+    fn give_back(&self, pending: PendingCall) {
+        if let Route::Remote(lease) = self {
+            pending.give_back(lease);
+        }
+    }
 }
 
 /// What comes after a step of a call.
@@ -307,15 +354,15 @@ impl Raw {
 
     /// Where its connection lives.
     fn home(&self) -> Option<Home> {
-        match &self.channel.0 {
-            Way::Remote(client) => Some(client.home().clone()),
-            Way::Peer(back) => back.home(),
-            Way::InProcess(_) | Way::Taken => None,
+        match &self.route {
+            Route::Remote(lease) => Some(lease.client.home().clone()),
+            Route::Peer(back, _) => back.home(),
+            Route::InProcess(_) | Route::Taken => None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        if let Way::InProcess(_) = self.channel.0 {
+        if let Route::InProcess(_) = self.route {
             return self.start_local(cx);
         }
         let polled = self.poll_call(cx);
@@ -327,7 +374,11 @@ impl Raw {
         match polled {
             Poll::Ready(outcome) => {
                 let state = std::mem::replace(&mut self.state, State::Ended);
-                self.inlet = self.streams.inlet(state, &outcome);
+                if self.streams.in_call().is_some() {
+                    self.inlet = self.streams.inlet(state, &self.route, &outcome);
+                } else if let State::Entered { pending, .. } = state {
+                    self.route.give_back(pending);
+                }
                 Poll::Ready(outcome)
             }
             Poll::Pending if self.is_cancelled(cx) => {
@@ -344,11 +395,11 @@ impl Raw {
         loop {
             let step = match &mut self.state {
                 State::New => self.enter(cx),
-                State::Entered { link, id } => match link.poll_call(*id, cx.waker()) {
-                    Next::Pending => Step::Wait,
-                    Next::Granted => self.resume(cx),
-                    Next::Done(Outcome { result: Err(CallFailure::Moved), .. }) => self.move_on(),
-                    Next::Done(outcome) => Step::End(outcome),
+                State::Entered { pending, .. } => match pending.poll(cx.waker()) {
+                    None => Step::Wait,
+                    Some(Progress::Granted) => self.resume(),
+                    Some(Progress::Ended(Outcome { result: Err(CallFailure::Moved), .. })) => self.move_on(),
+                    Some(Progress::Ended(outcome)) => Step::End(outcome),
                 },
                 State::Local(call) => return call.poll(cx),
                 State::Ended => {
@@ -365,32 +416,25 @@ impl Raw {
 
     /// Enters the call where its channel leads.
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
-        let call = match self.as_new() {
-            Ok(call) => call,
-            Err(error) => return Step::End(error.into()),
-        };
-        match &self.channel.0 {
-            Way::Remote(client) => {
-                let link = client.link();
-                let entry = link.enter(None, &call, cx.waker());
-                self.entered(link, entry)
-            }
-            Way::Peer(back) => match back.link() {
-                Ok(link) => {
-                    let entry = link.enter(None, &call, cx.waker());
-                    self.entered(link, entry)
-                }
-                Err(error) => Step::End(error.into()),
+        match &mut self.route {
+            Route::Peer(back, link) => match back.link() {
+                Ok(entered) => *link = Some(entered),
+                Err(error) => return Step::End(error.into()),
             },
-            Way::InProcess(_) | Way::Taken => unreachable!("a call in process is started before, and once"),
+            Route::Remote(_) => {}
+            Route::InProcess(_) | Route::Taken => {
+                unreachable!("a call in process is started before, and once")
+            }
         }
+        let pending = self.route.pending(cx.waker());
+        self.enter_at(None, pending)
     }
 
     /// Starts the call in this process. It is not sent anywhere else, so all that it has goes along.
     #[inline]
     fn start_local(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.state = State::Ended;
-        let Way::InProcess(service) = std::mem::replace(&mut self.channel.0, Way::Taken) else {
+        let Route::InProcess(service) = std::mem::replace(&mut self.route, Route::Taken) else {
             unreachable!("the caller has looked")
         };
         let payload = match &self.payload {
@@ -417,43 +461,53 @@ impl Raw {
         }
     }
 
-    /// Sends the call, which has been granted its place.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Step {
-        let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended) else {
-            unreachable!("only an entered call is granted a place")
-        };
+    /// Enters the call on its link, or goes on with one that was granted its place there.
+    fn enter_at(&mut self, granted: Option<CallId>, pending: PendingCall) -> Step {
+        let Some(link) = self.route.link() else { unreachable!("a call over a connection has a link") };
         let entry = match self.as_new() {
-            Ok(call) => link.enter(Some(id), &call, cx.waker()),
-            Err(_) => unreachable!("a call without a payload was never entered"),
+            Ok(call) => link.enter(granted, &call, &pending),
+            Err(error) => Entry::Ended(error.into()),
         };
-        self.entered(link, entry)
-    }
-
-    fn entered(&mut self, link: Arc<Link>, entry: Entry) -> Step {
         match entry {
             Entry::Waiting(id) => {
-                self.state = State::Entered { link, id };
-                Step::Wait
+                self.state = State::Entered { id, pending };
+                return Step::Wait;
             }
             Entry::Entered(id) => {
-                if let Err(error) = self.send_streams(&link, id) {
-                    link.drop_call(id);
-                    return Step::End(error.into());
-                }
                 // Who waits is known where it was entered, so there is nothing to look after yet.
-                self.state = State::Entered { link, id };
-                Step::Wait
+                self.state = State::Entered { id, pending };
+                return match self.send_streams(id) {
+                    Ok(()) => Step::Wait,
+                    Err(error) => {
+                        self.leave();
+                        Step::End(error.into())
+                    }
+                };
             }
-            Entry::Queued => Step::End(Payload::from_slice(&[NIL]).into()),
-            Entry::Ended(CallFailure::Moved) => self.successor(&link),
+            Entry::Queued | Entry::Ended(_) => {
+                pending.leave();
+                self.route.give_back(pending);
+            }
+        }
+        match entry {
+            Entry::Ended(CallFailure::Moved) => self.successor(),
             Entry::Ended(failure) => Step::End(failure.into()),
+            _ => Step::End(Payload::from_slice(&[NIL]).into()),
+        }
+    }
+
+    /// Sends the call, which has been granted its place.
+    fn resume(&mut self) -> Step {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Entered { id, pending } => self.enter_at(Some(id), pending),
+            _ => unreachable!("only an entered call is granted a place"),
         }
     }
 
     /// The call is on its way, and with it the streams among its arguments.
-    fn send_streams(&mut self, link: &Arc<Link>, id: CallId) -> Result<(), Error> {
+    fn send_streams(&mut self, id: CallId) -> Result<(), Error> {
         self.streams.sent = true;
-        if !self.streams.arguments.is_empty() {
+        if let (false, Some(link)) = (self.streams.arguments.is_empty(), self.route.link()) {
             let home = match self.home() {
                 Some(home) => home,
                 None => Home::current().or_else(|_| Home::library())?,
@@ -468,29 +522,32 @@ impl Raw {
     fn move_on(&mut self) -> Step {
         match std::mem::replace(&mut self.state, State::Ended) {
             // A call back has no other connection, and this one says now whether it still takes calls.
-            State::Entered { .. } if matches!(self.channel.0, Way::Peer(_)) && !self.streams.have_begun() => {
+            State::Entered { .. } if matches!(self.route, Route::Peer(..)) && !self.streams.have_begun() => {
                 self.state = State::New;
                 Step::Again
             }
-            State::Entered { link, .. } => self.successor(&link),
+            State::Entered { .. } => self.successor(),
             _ => unreachable!("only an entered call moves on"),
         }
     }
 
-    fn successor(&mut self, of: &Arc<Link>) -> Step {
+    fn successor(&mut self) -> Step {
         self.state = State::New;
         if self.streams.have_begun() {
             // What they have given is gone, so they cannot begin anew elsewhere.
             let message = "the other side did not take the call, and its streams have begun";
             return Step::End(Error::not_executed(Code::Unavailable, message).into());
         }
-        match &self.channel.0 {
-            Way::Remote(client) => match client.successor(of) {
-                Ok(_) => Step::Again,
+        match &mut self.route {
+            Route::Remote(lease) => match lease.successor() {
+                Ok(successor) => {
+                    *lease = successor;
+                    Step::Again
+                }
                 Err(error) => Step::End(error.into()),
             },
-            Way::Peer(back) => Step::End(back.over().into()),
-            Way::InProcess(_) | Way::Taken => Step::Again,
+            Route::Peer(back, _) => Step::End(back.over().into()),
+            Route::InProcess(_) | Route::Taken => Step::Again,
         }
     }
 
@@ -503,7 +560,7 @@ impl Raw {
             oneway: self.oneway,
             streams: self.streams.in_call(),
             patient: self.wait_for_ready,
-            back: matches!(self.channel.0, Way::Peer(_)),
+            back: matches!(self.route, Route::Peer(..)),
         })
     }
 
@@ -514,7 +571,10 @@ impl Raw {
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
         if let State::Entered { .. } = self.state
-            && let State::Entered { link, id } = std::mem::replace(&mut self.state, State::Ended)
+            && let State::Entered { id, pending } = std::mem::replace(&mut self.state, State::Ended)
+            && let Some(link) = self.route.link()
+            // Also if its reply has come, which may be a stream that nobody will take.
+            && (!pending.leave() || self.streams.in_call().is_some())
         {
             link.drop_call(id);
         }
@@ -524,10 +584,10 @@ impl Raw {
         &mut self,
         result: &mut Result<Payload, CallFailure>,
     ) -> Result<T, E::CallError> {
-        let guard = match &self.channel.0 {
-            Way::Remote(client) => client.guard(),
-            Way::Peer(back) => back.guard(),
-            Way::InProcess(_) | Way::Taken => Guard::default(),
+        let guard = match &self.route {
+            Route::Remote(lease) => lease.client.guard(),
+            Route::Peer(back, _) => back.guard(),
+            Route::InProcess(_) | Route::Taken => Guard::default(),
         };
         let error = match result {
             Ok(value) => match T::from_reply(RawReply { value, guard, inlet: self.inlet.take() }) {

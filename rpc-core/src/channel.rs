@@ -15,7 +15,7 @@ use crate::failure::MethodError;
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Guard, Shape};
 use crate::returned::Returned;
-use crate::runtime::{Client, Home, InProcess, Link, PeerLink, Registry, block_on, in_process};
+use crate::runtime::{Client, Handle, Home, InProcess, Link, PeerLink, Registry, block_on, in_process};
 use crate::service::Service;
 use crate::transport::{Connect, Connector};
 use crate::{Code, Error};
@@ -40,11 +40,9 @@ pub struct Channel(pub(crate) Way);
 
 #[derive(Clone)]
 pub(crate) enum Way {
-    Remote(Arc<Client>),
+    Remote(Handle),
     Peer(WayBack),
     InProcess(Arc<dyn InProcess>),
-    /// What is left to a call in process, which has taken the service along.
-    Taken,
 }
 
 /// The way back to the other side of a connection, which is not kept open for it.
@@ -134,7 +132,7 @@ impl Channel {
         method: &'static str,
         arguments: impl ArgumentList,
     ) -> Call<T, E> {
-        Call::new(self.clone(), method, &arguments, Shape::Named, Kind::Call)
+        Call::new(self, method, &arguments, Shape::Named, Kind::Call)
     }
 
     /// The same, with structs marshalled by position.
@@ -143,26 +141,26 @@ impl Channel {
         method: &'static str,
         arguments: impl ArgumentList,
     ) -> Call<T, E> {
-        Call::new(self.clone(), method, &arguments, Shape::Positional, Kind::Call)
+        Call::new(self, method, &arguments, Shape::Positional, Kind::Call)
     }
 
     /// Calls a method whose reply nobody awaits. The call ends as soon as it is handed to the connection's queue.
     pub fn notify(&self, method: &'static str, arguments: impl ArgumentList) -> Call<()> {
-        Call::new(self.clone(), method, &arguments, Shape::Named, Kind::OneWay)
+        Call::new(self, method, &arguments, Shape::Named, Kind::OneWay)
     }
 
     /// The same, with structs marshalled by position.
     pub fn notify_compact(&self, method: &'static str, arguments: impl ArgumentList) -> Call<()> {
-        Call::new(self.clone(), method, &arguments, Shape::Positional, Kind::OneWay)
+        Call::new(self, method, &arguments, Shape::Positional, Kind::OneWay)
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Way::Remote(client) => f.debug_tuple("Channel").field(client).finish(),
+            Way::Remote(handle) => f.debug_tuple("Channel").field(handle.client()).finish(),
             Way::Peer(back) => f.debug_tuple("Channel").field(&back.0).finish(),
-            Way::InProcess(_) | Way::Taken => f.write_str("Channel(in process)"),
+            Way::InProcess(_) => f.write_str("Channel(in process)"),
         }
     }
 }
@@ -240,7 +238,7 @@ impl<C: From<Channel>> Connecting<C> {
             return Err(Error::not_executed(Code::FailedPrecondition, "this is being awaited already"));
         };
         let client = Client::start(connector?, self.limits, self.registry.finish()?, Home::current()?, None);
-        Ok(C::from(Channel(Way::Remote(client))))
+        Ok(C::from(Channel(Way::Remote(Handle::new(client)))))
     }
 
     /// Connects from a program, or a thread, without async. The connection lives on a thread of the library.
@@ -287,7 +285,9 @@ impl<C: From<Channel>> Future for Connecting<C> {
         };
         let ended = std::mem::replace(&mut self.state, State::Ended);
         Poll::Ready(match (ended, result) {
-            (State::Waiting { client, .. }, Ok(Ok(()))) => Ok(C::from(Channel(Way::Remote(client)))),
+            (State::Waiting { client, .. }, Ok(Ok(()))) => {
+                Ok(C::from(Channel(Way::Remote(Handle::new(client)))))
+            }
             (_, Ok(Err(error))) | (State::Ready(Err(error)), _) => Err(error),
             _ => {
                 let message = "the runtime that this client was opened on has shut down";

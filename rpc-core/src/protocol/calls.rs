@@ -6,7 +6,7 @@
 //!      │                │                        │                 │
 //!      └────────────────│── start ───────────────│────────────────►│
 //!                       ▼                        ▼                 ▼
-//!                     Done ◄─────────── deadline, reply, loss ──── ┘ ──► (outcome taken: free)
+//!                     Free ◄─────────── deadline, reply, loss ──── ┘ ──► its outcome goes to who waits
 //! ```
 //!
 //! An id is a sequence number above the index of a slot: it never comes again on a connection, grows with every
@@ -73,6 +73,12 @@ impl From<Error> for Outcome {
     }
 }
 
+impl From<Error> for CallFailure {
+    fn from(error: Error) -> Self {
+        CallFailure::Rpc(error)
+    }
+}
+
 impl From<CallFailure> for Outcome {
     fn from(failure: CallFailure) -> Self {
         Outcome { result: Err(failure), metadata: None }
@@ -93,10 +99,10 @@ pub(crate) enum Place {
     Stream,
 }
 
-/// All calls made on a connection; `W` is who waits for one.
+/// All calls made on a connection; `C` is who waits for one.
 #[derive(Debug)]
-pub(crate) struct Calls<W> {
-    slots: Vec<Slot<W>>,
+pub(crate) struct Calls<C> {
+    slots: Vec<Slot<C>>,
     /// The first free slot; each free slot knows the next.
     free: Option<usize>,
     sequence: u64,
@@ -109,38 +115,38 @@ pub(crate) struct Calls<W> {
 }
 
 #[derive(Debug)]
-struct Slot<W> {
+struct Slot<C> {
     id: CallId,
     deadline: Option<Instant>,
-    state: State<W>,
+    state: State<C>,
 }
 
 #[derive(Debug)]
-enum State<W> {
+enum State<C> {
     Free {
         next: Option<usize>,
     },
     Waiting {
-        waiter: W,
+        waiter: C,
         patient: bool,
     },
     Granted {
+        waiter: C,
         place: Place,
     },
     /// `at` is where in the connection's stream of bytes the call begins, or [`IN_FRAGMENTS`].
     Sent {
-        waiter: W,
+        waiter: C,
         at: u64,
         place: Place,
     },
-    Done(Outcome),
 }
 
 /// Ids are used up, or there are a million calls: this connection takes no more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-impl<W> Default for Calls<W> {
+impl<C> Default for Calls<C> {
     fn default() -> Self {
         Calls {
             slots: Vec::new(),
@@ -154,8 +160,8 @@ impl<W> Default for Calls<W> {
     }
 }
 
-impl<W> Calls<W> {
-    /// How many calls there are, ended ones whose outcome has not been taken included.
+impl<C: Clone> Calls<C> {
+    /// How many calls there are.
     pub(crate) fn occupied(&self) -> usize {
         self.occupied
     }
@@ -190,7 +196,7 @@ impl<W> Calls<W> {
     /// Enters a call that is sent now.
     pub(crate) fn start(
         &mut self,
-        waiter: W,
+        waiter: C,
         deadline: Option<Instant>,
         at: u64,
         place: Place,
@@ -203,7 +209,7 @@ impl<W> Calls<W> {
     /// Enters a call that waits for a place. A patient one also waits while there is no connection.
     pub(crate) fn wait(
         &mut self,
-        waiter: W,
+        waiter: C,
         deadline: Option<Instant>,
         patient: bool,
         place: Place,
@@ -213,18 +219,23 @@ impl<W> Calls<W> {
         Ok(id)
     }
 
-    /// Sends a call that was granted its place: its id is a new one, so that ids grow in the order of sending.
-    pub(crate) fn start_granted(&mut self, id: CallId, waiter: W, at: u64) -> Result<CallId, Exhausted> {
-        let sequence = self.next_sequence()?;
-        let index = id.index();
-        let slot = &mut self.slots[index];
-        let State::Granted { place } = slot.state else {
-            unreachable!("only a granted call is started, by whoever was told so")
-        };
-        debug_assert_eq!(slot.id, id, "a call is started by its caller");
-        slot.id = CallId::new(sequence, index);
+    /// Sends a call that was granted its place: its id is a new one, so that ids grow in the order of sending. `None`
+    /// if it has ended meanwhile.
+    pub(crate) fn start_granted(
+        &mut self,
+        id: CallId,
+        waiter: C,
+        at: u64,
+    ) -> Result<Option<CallId>, Exhausted> {
+        let Some(slot) = self.slots.get_mut(id.index()).filter(|slot| slot.id == id) else { return Ok(None) };
+        let State::Granted { place, .. } = slot.state else { return Ok(None) };
+        if self.sequence == MAX_SEQUENCE {
+            return Err(Exhausted);
+        }
+        self.sequence += 1;
+        slot.id = CallId::new(self.sequence, id.index());
         slot.state = State::Sent { waiter, at, place };
-        Ok(slot.id)
+        Ok(Some(slot.id))
     }
 
     /// A call that went in fragments has gone whole, with bytes up to here.
@@ -237,15 +248,12 @@ impl<W> Calls<W> {
     }
 
     /// Gives a free place to the call that has waited longest, and who waits for it.
-    pub(crate) fn grant(&mut self, place: Place) -> Option<W> {
+    pub(crate) fn grant(&mut self, place: Place) -> Option<C> {
         while let Some(id) = self.queues[place as usize].pop_front() {
             let Some(slot) = self.slots.get_mut(id.index()).filter(|slot| slot.id == id) else { continue };
-            if !matches!(slot.state, State::Waiting { .. }) {
-                continue;
-            }
-            if let State::Waiting { waiter, .. } =
-                std::mem::replace(&mut slot.state, State::Granted { place })
-            {
+            if let State::Waiting { waiter, .. } = &slot.state {
+                let waiter = waiter.clone();
+                slot.state = State::Granted { waiter: waiter.clone(), place };
                 self.placed[place as usize] += 1;
                 return Some(waiter);
             }
@@ -253,120 +261,97 @@ impl<W> Calls<W> {
         None
     }
 
-    /// Looks after a call: takes its outcome if it has ended, or stores who waits.
-    pub(crate) fn poll(&mut self, id: CallId, waiter: impl FnOnce(&mut W)) -> Progress {
-        let slot = &mut self.slots[id.index()];
-        debug_assert_eq!(slot.id, id, "a call is looked after until it is taken or dropped");
-        match &mut slot.state {
-            State::Done(_) => {
-                let State::Done(outcome) = self.release(id.index()) else {
-                    unreachable!("the state was looked at in the line before")
-                };
-                Progress::Done(outcome)
-            }
-            State::Granted { .. } => Progress::Granted,
-            State::Waiting { waiter: stored, .. } | State::Sent { waiter: stored, .. } => {
-                waiter(stored);
-                Progress::Pending
-            }
-            State::Free { .. } => Progress::Pending,
-        }
-    }
-
-    /// Ends a call with what the other side answered, and gives who waits for it.
+    /// Ends a call that the other side has answered, and gives who waits for it.
     ///
     /// A late answer to a call that is not there any more is nobody's fault; one to a call that was never sent is.
-    pub(crate) fn finish(&mut self, number: u64, outcome: Outcome) -> Result<Option<W>, NeverIssued> {
+    pub(crate) fn finish(&mut self, number: u64) -> Result<Option<C>, NeverIssued> {
         let id = CallId(number);
         // Ids grow, so the last one of a slot is the highest that it has ever had.
-        let slot = self.slots.get_mut(id.index()).filter(|slot| id.is_real() && number <= slot.id.number());
+        let slot = self.slots.get(id.index()).filter(|slot| id.is_real() && number <= slot.id.number());
         match slot {
             None => Err(NeverIssued),
             Some(slot) if slot.id != id => Ok(None),
             Some(slot) => match slot.state {
                 State::Sent { at: IN_FRAGMENTS, .. } => Err(NeverIssued),
-                State::Sent { place, .. } => {
-                    self.placed[Place::Call as usize] -= usize::from(place == Place::Call);
-                    Ok(slot.finish(outcome))
-                }
+                State::Sent { .. } => Ok(self.release(id.index()).into_waiter()),
                 State::Waiting { .. } | State::Granted { .. } => Err(NeverIssued),
-                State::Free { .. } | State::Done(_) => Ok(None),
+                State::Free { .. } => Ok(None),
             },
         }
     }
 
-    /// Forgets a call whose caller has gone; of one that was sent, gives where in the stream of bytes it begins. One
-    /// with streams keeps its place until they have ended.
+    /// Forgets a call whose caller has gone, if it has not ended; of one that was sent, gives where in the stream of
+    /// bytes it begins. One with streams keeps its place until they have ended.
     pub(crate) fn abandon(&mut self, id: CallId) -> Option<u64> {
+        let slot = self.slots.get(id.index()).filter(|slot| slot.id == id)?;
+        if let State::Free { .. } = slot.state {
+            return None;
+        }
         match self.release(id.index()) {
-            State::Sent { at, place, .. } => {
-                self.placed[Place::Call as usize] -= usize::from(place == Place::Call);
-                Some(at)
-            }
-            State::Granted { place } => {
-                self.placed[place as usize] -= 1;
-                None
-            }
+            State::Sent { at, .. } => Some(at),
             _ => None,
         }
     }
 
-    /// Ends each call whose deadline has passed: `expired` learns its id and its place if it was sent, and who waits
-    /// for it. What begins at `handed_over` or later no transport has been given.
+    /// Ends each call whose deadline has passed; `left` learns the id and the place of each that was sent. What begins
+    /// at `handed_over` or later no transport has been given.
     pub(crate) fn expire(
         &mut self,
         now: Instant,
         handed_over: u64,
-        mut expired: impl FnMut(Option<(CallId, u64)>, Option<W>),
+        ended: &mut Vec<(C, Outcome)>,
+        mut left: impl FnMut(CallId, u64),
     ) {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return;
         }
         self.earliest = None;
-        for slot in &mut self.slots {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
             let Some(deadline) = slot.deadline else { continue };
             if deadline > now {
                 self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
                 continue;
             }
-            let (executed, sent) = match slot.state {
+            let executed = match slot.state {
                 // Items follow the open of a call with streams, so it is not taken back.
                 State::Sent { at, place, .. } if at < handed_over || place == Place::Stream => {
-                    (Executed::Maybe, Some((slot.id, at)))
+                    Executed::Maybe
                 }
-                State::Sent { at, .. } => (Executed::No, Some((slot.id, at))),
-                State::Granted { .. } | State::Waiting { .. } => (Executed::No, None),
-                State::Free { .. } | State::Done(_) => continue,
+                _ => Executed::No,
             };
-            self.placed[Place::Call as usize] -= slot.state.frees(Place::Call);
-            self.placed[Place::Stream as usize] -= slot.state.frees(Place::Stream);
-            let waiter = slot.finish(deadline_exceeded(executed).into());
-            expired(sent, waiter);
+            if let State::Sent { at, .. } = slot.state {
+                left(slot.id, at);
+            }
+            let waiter = self.release(index).into_waiter();
+            ended.extend(waiter.map(|waiter| (waiter, deadline_exceeded(executed).into())));
         }
     }
 
     /// Ends every call that `judge` has an outcome for; it learns how far the call got.
-    pub(crate) fn end(&mut self, mut judge: impl FnMut(Stage) -> Option<Outcome>, mut woken: impl FnMut(W)) {
-        for slot in &mut self.slots {
+    pub(crate) fn end(
+        &mut self,
+        mut judge: impl FnMut(Stage) -> Option<Outcome>,
+        ended: &mut Vec<(C, Outcome)>,
+    ) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
             let stage = match slot.state {
                 State::Waiting { patient, .. } => {
                     Stage::Waiting { patient: patient || slot.deadline.is_some() }
                 }
                 State::Granted { .. } => Stage::Granted,
                 State::Sent { at, .. } => Stage::Sent { number: slot.id.number(), at },
-                State::Free { .. } | State::Done(_) => continue,
+                State::Free { .. } => continue,
             };
             if let Some(outcome) = judge(stage) {
-                self.placed[Place::Call as usize] -= slot.state.frees(Place::Call);
-                self.placed[Place::Stream as usize] -= slot.state.frees(Place::Stream);
-                if let Some(waiter) = slot.finish(outcome) {
-                    woken(waiter);
-                }
+                let waiter = self.release(index).into_waiter();
+                ended.extend(waiter.map(|waiter| (waiter, outcome)));
             }
         }
     }
 
-    fn enter(&mut self, state: State<W>, deadline: Option<Instant>) -> Result<CallId, Exhausted> {
+    fn enter(&mut self, state: State<C>, deadline: Option<Instant>) -> Result<CallId, Exhausted> {
         if self.free.is_none() && self.slots.len() == MAX_SLOTS {
             return Err(Exhausted);
         }
@@ -398,12 +383,19 @@ impl<W> Calls<W> {
         Ok(self.sequence)
     }
 
-    fn release(&mut self, index: usize) -> State<W> {
+    /// Frees a slot, and the place of its call; one with streams that was sent keeps that until these have ended.
+    fn release(&mut self, index: usize) -> State<C> {
         self.occupied -= 1;
         let next = self.free.replace(index);
         let slot = &mut self.slots[index];
         slot.deadline = None;
-        std::mem::replace(&mut slot.state, State::Free { next })
+        let state = std::mem::replace(&mut slot.state, State::Free { next });
+        match state {
+            State::Sent { place: Place::Call, .. } => self.placed[Place::Call as usize] -= 1,
+            State::Granted { place, .. } => self.placed[place as usize] -= 1,
+            _ => {}
+        }
+        state
     }
 
     /// Lets the ids begin close to their end.
@@ -413,35 +405,15 @@ impl<W> Calls<W> {
     }
 }
 
-impl<W> State<W> {
-    /// How many places of a kind are free again when a call in this state ends: those of sent calls with streams are
-    /// not before these have ended.
-    fn frees(&self, kind: Place) -> usize {
+impl<C> State<C> {
+    fn into_waiter(self) -> Option<C> {
         match self {
-            State::Granted { place } => usize::from(*place == kind),
-            State::Sent { place: Place::Call, .. } => usize::from(kind == Place::Call),
-            _ => 0,
+            State::Waiting { waiter, .. } | State::Granted { waiter, .. } | State::Sent { waiter, .. } => {
+                Some(waiter)
+            }
+            State::Free { .. } => None,
         }
     }
-}
-
-impl<W> Slot<W> {
-    fn finish(&mut self, outcome: Outcome) -> Option<W> {
-        self.deadline = None;
-        match std::mem::replace(&mut self.state, State::Done(outcome)) {
-            State::Sent { waiter, .. } | State::Waiting { waiter, .. } => Some(waiter),
-            _ => None,
-        }
-    }
-}
-
-/// What there is to say of a call that is looked after.
-#[derive(Debug)]
-pub(crate) enum Progress {
-    Pending,
-    /// It has its place and may be sent.
-    Granted,
-    Done(Outcome),
 }
 
 /// How far a call has got.
@@ -466,27 +438,15 @@ mod tests {
 
     use super::*;
 
-    fn value(byte: u8) -> Outcome {
-        Outcome { result: Ok(Payload::from_slice(&[byte])), metadata: None }
-    }
-
-    fn taken(calls: &mut Calls<u32>, id: CallId) -> Payload {
-        match calls.poll(id, |_| {}) {
-            Progress::Done(outcome) => outcome.result.expect("a value"),
-            other => panic!("expected an outcome, got {other:?}"),
-        }
-    }
-
     #[test]
     fn slots_come_again_but_ids_do_not() {
         let mut calls = Calls::<u32>::default();
         let first = calls.start(1, None, 0, Place::Call).expect("an id");
-        assert_eq!(calls.finish(first.number(), value(7)), Ok(Some(1)));
-        assert_eq!(taken(&mut calls, first).as_slice(), [7]);
+        assert_eq!(calls.finish(first.number()), Ok(Some(1)));
         let second = calls.start(2, None, 0, Place::Call).expect("an id");
         assert_eq!(second.index(), first.index());
         assert!(second.number() > first.number());
-        assert_eq!(calls.finish(first.number(), value(8)), Ok(None), "a late reply reaches nobody");
+        assert_eq!(calls.finish(first.number()), Ok(None), "a late reply reaches nobody");
         assert_eq!(calls.occupied(), 1);
     }
 
@@ -495,17 +455,16 @@ mod tests {
         let mut calls = Calls::<u32>::default();
         let id = calls.start(1, None, 0, Place::Call).expect("an id");
         assert_eq!(calls.abandon(id), Some(0));
-        assert_eq!(calls.finish(id.number(), value(1)), Ok(None));
-        assert_eq!(calls.finish(id.number() + (1 << INDEX_BITS), value(1)), Err(NeverIssued));
+        assert_eq!(calls.finish(id.number()), Ok(None));
+        assert_eq!(calls.finish(id.number() + (1 << INDEX_BITS)), Err(NeverIssued));
     }
 
     #[test]
-    fn case_29_a_second_reply_is_ignored_and_the_first_kept() {
+    fn case_29_a_second_reply_is_ignored() {
         let mut calls = Calls::<u32>::default();
         let id = calls.start(1, None, 0, Place::Call).expect("an id");
-        assert_eq!(calls.finish(id.number(), value(1)), Ok(Some(1)));
-        assert_eq!(calls.finish(id.number(), value(2)), Ok(None));
-        assert_eq!(taken(&mut calls, id).as_slice(), [1]);
+        assert_eq!(calls.finish(id.number()), Ok(Some(1)));
+        assert_eq!(calls.finish(id.number()), Ok(None));
         assert_eq!((calls.occupied(), calls.placed(Place::Call)), (0, 0));
     }
 
@@ -521,9 +480,10 @@ mod tests {
         assert_eq!(calls.placed(Place::Call), 0);
         assert_eq!(calls.grant(Place::Call), Some(2));
         assert_eq!(calls.grant(Place::Call), None);
-        let sent = calls.start_granted(ids[2], 9, 0).expect("an id");
+        let sent = calls.start_granted(ids[2], 9, 0).expect("an id").expect("it was granted its place");
         assert!(sent.number() > ids[2].number());
-        assert_eq!(calls.finish(sent.number(), value(3)), Ok(Some(9)));
+        assert_eq!(calls.start_granted(ids[2], 9, 0), Ok(None), "only once");
+        assert_eq!(calls.finish(sent.number()), Ok(Some(9)));
     }
 
     #[test]
@@ -536,18 +496,21 @@ mod tests {
         let waiting = calls.wait(2, Some(soon), false, Place::Call).expect("an id");
         calls.start(3, Some(late), 0, Place::Call).expect("an id");
         assert_eq!(calls.earliest_deadline(), Some(soon));
-        let mut expired = Vec::new();
-        calls.expire(now, 1, |_, _| panic!("nothing has passed"));
-        calls.expire(soon, 1, |sent, waiter| expired.push((sent, waiter)));
-        assert_eq!(expired, [(Some((sent, 0)), Some(1)), (None, Some(2))]);
+        let (mut ended, mut left) = (Vec::new(), Vec::new());
+        calls.expire(now, 1, &mut ended, |_, _| panic!("nothing has passed"));
+        calls.expire(soon, 1, &mut ended, |id, at| left.push((id, at)));
+        assert_eq!(left, [(sent, 0)]);
         assert_eq!(calls.earliest_deadline(), Some(late));
-        for (id, executed) in [(sent, Executed::Maybe), (waiting, Executed::No)] {
-            let Progress::Done(Outcome { result: Err(CallFailure::Rpc(error)), .. }) = calls.poll(id, |_| {})
-            else {
-                panic!("expected an error")
-            };
-            assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, executed));
-        }
+        assert_eq!((calls.occupied(), calls.abandon(waiting)), (1, None));
+        let ended: Vec<_> = ended
+            .into_iter()
+            .map(|(waiter, outcome)| match outcome.result {
+                Err(CallFailure::Rpc(error)) => (waiter, error.code(), error.executed()),
+                other => panic!("expected an error, got {other:?}"),
+            })
+            .collect();
+        let expected = [(1, Executed::Maybe), (2, Executed::No)];
+        assert_eq!(ended, expected.map(|(waiter, executed)| (waiter, Code::DeadlineExceeded, executed)));
     }
 
     #[test]

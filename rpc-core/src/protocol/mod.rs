@@ -1,8 +1,8 @@
 //! The protocol of a connection, without I/O, clock or tasks: messages go in with the time they came, bytes and
 //! effects come out.
 //!
-//! [`Connection`] is a plain struct, generic over who waits for a call (`W`) and over what stops a running one
-//! (`H`), so that the same code runs under the runtime's lock and in tests in virtual time. Both roles are in it:
+//! [`Connection`] is a plain struct, generic over who waits for a call (`C`) or a stream (`W`) and over what
+//! stops a running call (`H`), so that the same code runs under the runtime's lock and in tests in virtual time. Both roles are in it:
 //! either side may call the other.
 
 mod calls;
@@ -18,7 +18,7 @@ mod transfers;
 
 pub(crate) use calls::{CallFailure, CallId, Outcome, deadline_exceeded};
 pub(crate) use connection::{
-    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Next, Replies, Violation,
+    Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Replies, Violation,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
 pub(crate) use reassembly::Reassembly;

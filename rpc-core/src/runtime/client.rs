@@ -6,11 +6,10 @@
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::blocking::Home;
@@ -20,6 +19,7 @@ use super::driver::{Driver, Side};
 use super::handshake;
 use super::link::{Link, LinkEffects};
 use super::peer_link::PeerLink;
+use super::pending::{More, Pending};
 use super::timer::Timer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
 use crate::marshal::Guard;
@@ -33,14 +33,12 @@ pub(crate) struct Client {
     /// What each of its connections serves.
     registry: Arc<Registry>,
     home: Home,
-    /// The link for new calls: looked up by each of them, and so without a lock that they would share.
-    link: ArcSwap<Link>,
     history: Mutex<History>,
 }
 
-/// What decides on the next link.
-#[derive(Default)]
+/// The link for new calls, and what decides on the next one.
 struct History {
+    link: Arc<Link>,
     /// When the current link's connection was opened.
     opened: Option<Instant>,
     /// How many connections in a row were lost as soon as they were open.
@@ -51,6 +49,72 @@ struct History {
 
 /// One brief connection is what a server leaves that is being replaced; as many as these are no coincidence.
 const BRIEF_IN_A_ROW: u32 = 2;
+
+/// A user's handle on a client: what it calls with, kept up to date.
+///
+/// Each clone has a lease of its own, so that callers which have a clone each share no count that their threads would
+/// have to hand to one another with every call.
+pub(crate) struct Handle {
+    first: Arc<Lease>,
+    /// The one that has taken its place, if its link has been replaced.
+    renewed: Mutex<Option<Arc<Lease>>>,
+}
+
+/// What a call needs of its client: the link to call on, and who opens the next one.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) client: Arc<Client>,
+    pub(crate) link: Arc<Link>,
+    /// Where its calls wait: one at a time here, next to what they touch anyway.
+    pub(crate) pending: Pending,
+    pub(crate) more: More,
+}
+
+impl Handle {
+    pub(crate) fn new(client: Arc<Client>) -> Self {
+        let link = client.link();
+        Handle { first: Lease::new(client, link), renewed: Mutex::new(None) }
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.first.client
+    }
+
+    /// What a call is made with.
+    pub(crate) fn lease(&self) -> Arc<Lease> {
+        if self.first.link.is_replaced() { self.renewed() } else { self.first.clone() }
+    }
+
+    #[cold]
+    fn renewed(&self) -> Arc<Lease> {
+        // What is done under it leaves it sound.
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = renewed.take().filter(|lease| !lease.link.is_replaced());
+        let current = current.unwrap_or_else(|| Lease::new(self.client().clone(), self.client().link()));
+        renewed.insert(current).clone()
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Handle::new(self.client().clone())
+    }
+}
+
+impl Lease {
+    fn new(client: Arc<Client>, link: Arc<Link>) -> Arc<Self> {
+        Arc::new(Lease { client, link, pending: Pending::default(), more: More::default() })
+    }
+
+    /// The lease for a call that this one's link does not take.
+    ///
+    /// # Errors
+    /// There is no link and will be none.
+    pub(crate) fn successor(&self) -> Result<Arc<Self>, Error> {
+        let link = self.client.successor(&self.link)?;
+        Ok(Lease::new(self.client.clone(), link))
+    }
+}
 
 /// Learns how the first attempt to connect went; without one a client goes on trying.
 pub(crate) type First = oneshot::Sender<Result<(), Error>>;
@@ -65,9 +129,8 @@ impl Client {
         first: Option<First>,
     ) -> Arc<Self> {
         let link = Link::new(limits.clone(), registry.clone());
-        let current = ArcSwap::new(link.clone());
-        let history = Mutex::default();
-        let client = Arc::new(Client { connector, limits, registry, home, link: current, history });
+        let history = Mutex::new(History { link: link.clone(), opened: None, brief: 0, dead: None });
+        let client = Arc::new(Client { connector, limits, registry, home, history });
         client.spawn(link, first, false);
         client
     }
@@ -82,23 +145,24 @@ impl Client {
     }
 
     /// The link for new calls.
-    pub(crate) fn link(&self) -> Arc<Link> {
-        self.link.load_full()
+    fn link(&self) -> Arc<Link> {
+        self.lock().link.clone()
     }
 
     /// The link for a call that another one does not take.
     ///
     /// # Errors
     /// There is none and will be none.
-    pub(crate) fn successor(self: &Arc<Self>, of: &Arc<Link>) -> Result<Arc<Link>, Error> {
+    fn successor(self: &Arc<Self>, of: &Arc<Link>) -> Result<Arc<Link>, Error> {
         let mut history = self.lock();
         if let Some(error) = &history.dead {
             return Err(error.clone());
         }
         // Links are replaced under this lock alone, so each has one successor.
-        if Arc::ptr_eq(&self.link.load(), of) {
+        if Arc::ptr_eq(&history.link, of) {
             let link = Link::new(self.limits.clone(), self.registry.clone());
-            self.link.store(link.clone());
+            history.link = link.clone();
+            of.replace();
             // A server that ends connections as soon as they are open is not to be besieged.
             let brief = history.opened.take().is_some_and(|opened| now() < opened + self.limits.backoff());
             history.brief = if brief { history.brief + 1 } else { 0 };
@@ -111,9 +175,10 @@ impl Client {
             }
             drop(history);
             // Not under the lock: a runtime that shuts down drops the task here and now.
-            self.spawn(link, None, brief);
+            self.spawn(link.clone(), None, brief);
+            return Ok(link);
         }
-        Ok(self.link())
+        Ok(history.link.clone())
     }
 
     fn spawn(self: &Arc<Self>, link: Arc<Link>, first: Option<First>, pause: bool) {
@@ -126,14 +191,14 @@ impl Client {
         self.lock().dead.get_or_insert_with(|| error.clone());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, History> {
+    fn lock(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.link.load().retire();
+        self.link().retire();
     }
 }
 

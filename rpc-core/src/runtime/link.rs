@@ -5,8 +5,10 @@
 //! its call through itself; among many, the first wakes the connection's task, which lets the others add theirs
 //! before it flushes once for all.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -17,10 +19,11 @@ use tokio::task::AbortHandle;
 use super::clock::now;
 use super::dispatch::Registry;
 use super::held::{Held, Place};
+use super::pending::{PendingCall, Progress};
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Next, Outbox};
+use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Outbox};
 use crate::transport::SendHalf;
 use crate::{Context as CallContext, Error, Metadata};
 
@@ -32,7 +35,16 @@ pub(crate) struct Running {
     pub(crate) abort: Option<AbortHandle>,
 }
 
-pub(crate) type LinkEffects = Effects<Waker, Running>;
+/// Half a batch that is smaller than this is not worth a write of its own.
+const HALF: usize = 16;
+
+thread_local! {
+    /// Which link last sent something on this thread.
+    static LAST_SENDER: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(crate) type LinkConnection = Connection<PendingCall, Waker, Running>;
+pub(crate) type LinkEffects = Effects<PendingCall, Waker, Running>;
 
 /// One connection, shared by all who use it.
 pub(crate) struct Link {
@@ -40,11 +52,13 @@ pub(crate) struct Link {
     /// What is served on it.
     pub(crate) registry: Arc<Registry>,
     begun: Instant,
+    /// New calls go to another link.
+    replaced: AtomicBool,
     shared: Mutex<Shared>,
 }
 
 pub(crate) struct Shared {
-    pub(crate) connection: Connection<Waker, Running>,
+    pub(crate) connection: LinkConnection,
     /// The right to write: here while nobody does.
     pub(crate) writer: Option<Writer>,
     /// Somebody wrote and it failed.
@@ -59,6 +73,10 @@ pub(crate) struct Shared {
     pub(crate) has_parked: bool,
     /// Handlers that start when enough has been written.
     pub(crate) held: Held,
+    /// How many callers were told their outcomes together: so many are about to call again.
+    pub(crate) told: usize,
+    /// The connection lives on a runtime of one thread.
+    pub(crate) one_thread: bool,
     /// The connection's task has gone: nobody writes any more.
     over: bool,
     /// It has been woken to write.
@@ -78,11 +96,19 @@ impl Link {
             reading_waits: false,
             has_parked: false,
             held: Held::default(),
+            told: 0,
+            one_thread: false,
             over: false,
             kicked: false,
             spare: Outbox::default(),
         };
-        Arc::new(Link { limits, registry, begun, shared: Mutex::new(shared) })
+        Arc::new(Link {
+            limits,
+            registry,
+            begun,
+            replaced: AtomicBool::new(false),
+            shared: Mutex::new(shared),
+        })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -90,32 +116,37 @@ impl Link {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a call, or goes on with one that was granted its place.
-    pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, waker: &Waker) -> Entry {
-        // The clock is asked only by a call that has a deadline to be compared with it.
-        let now = call.deadline.map_or(self.begun, |_| now());
-        let waker = waker.clone();
-        let mut effects = LinkEffects::default();
-        let mut shared = self.lock();
-        let connection = &mut shared.connection;
-        let entry = match granted {
-            None => connection.enter(call, now, || waker),
-            Some(id) => connection.resume(id, call, now, || waker, &mut effects),
-        };
-        if matches!(entry, Entry::Entered(_) | Entry::Waiting(_) | Entry::Queued) {
-            let alone = shared.connection.calls() == 1 && matches!(entry, Entry::Entered(_));
-            let timer = shared.is_earlier(call.deadline);
-            self.write_or_kick(shared, alone, timer);
-        } else {
-            drop(shared);
-        }
-        effects.run();
-        entry
+    /// New calls go to another link from now on.
+    pub(crate) fn replace(&self) {
+        self.replaced.store(true, Ordering::Release);
     }
 
-    /// Looks after a call.
-    pub(crate) fn poll_call(&self, id: CallId, waker: &Waker) -> Next {
-        self.lock().connection.poll_call(id, |stored| stored.clone_from(waker))
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
+    }
+
+    /// Enters a call, or goes on with one that was granted its place. What becomes of it is told where it is pending.
+    pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, pending: &PendingCall) -> Entry {
+        // The clock is asked only by a call that has a deadline to be compared with it.
+        let now = call.deadline.map_or(self.begun, |_| now());
+        let mut shared = self.lock();
+        let entry = match granted {
+            None => shared.connection.enter(call, now, || pending.clone()),
+            Some(id) => {
+                let mut effects = LinkEffects::default();
+                let entry = shared.connection.resume(id, call, now, || pending.clone(), &mut effects);
+                drop(shared);
+                effects.run();
+                shared = self.lock();
+                entry
+            }
+        };
+        if matches!(entry, Entry::Entered(_) | Entry::Waiting(_) | Entry::Queued) {
+            let at_once = matches!(entry, Entry::Entered(_)) && shared.sends_at_once();
+            let timer = shared.is_earlier(call.deadline);
+            self.write_or_kick(shared, at_once, timer);
+        }
+        entry
     }
 
     /// A caller has gone.
@@ -124,7 +155,7 @@ impl Link {
     }
 
     /// Changes something about the connection, and sees to it that what this says goes out.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Connection<Waker, Running>, &mut LinkEffects)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut LinkConnection, &mut LinkEffects)) {
         let mut effects = LinkEffects::default();
         let mut shared = self.lock();
         change(&mut shared.connection, &mut effects);
@@ -218,18 +249,18 @@ impl Link {
         effects.run();
     }
 
-    /// Sees to it that what waits goes out: the caller writes it if it is `alone`, or the connection's task is
+    /// Sees to it that what waits goes out: the caller writes it `at_once`, or the connection's task is
     /// woken, also for a `timer` that is due earlier than it knows.
-    pub(crate) fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, alone: bool, timer: bool) {
+    pub(crate) fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, at_once: bool, timer: bool) {
         if timer {
             shared.kick();
             return;
         }
-        if !shared.connection.has_output() || shared.kicked {
+        if !shared.connection.has_output() || shared.kicked && !at_once {
             return;
         }
         // Whoever has the writer looks for more when it comes back.
-        let Some(mut writer) = shared.writer.take_if(|writer| alone && writer.is_idle()) else {
+        let Some(mut writer) = shared.writer.take_if(|writer| at_once && writer.is_idle()) else {
             if shared.writer.is_some() {
                 shared.kick();
             }
@@ -281,8 +312,25 @@ impl Shared {
         }
     }
 
+    /// Whether a caller sends what it has entered, and all that waits: if it is alone; and among many as soon as half of
+    /// them wait, where one thread runs them all, so that the other side works on one half while this side prepares
+    /// the other. Where other connections send on the same thread, it has enough to do meanwhile; and more threads
+    /// work side by side as it is.
+    fn sends_at_once(&self) -> bool {
+        let (unsent, calls) = (self.connection.unsent_calls(), self.connection.calls());
+        if calls == 1 {
+            return self.told <= 1;
+        }
+        self.one_thread && unsent >= HALF && 2 * unsent >= calls && LAST_SENDER.get() == self.sender()
+    }
+
+    fn sender(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Gives an idle writer all that waits.
     pub(crate) fn load(&mut self, writer: &mut Writer, effects: &mut LinkEffects) {
+        LAST_SENDER.set(self.sender());
         let spare = std::mem::take(&mut self.spare);
         writer.outbox = self.connection.take_output(spare, effects);
     }
@@ -314,8 +362,10 @@ impl Shared {
 }
 
 impl LinkEffects {
-    /// Wakes and stops whom it concerns; not under the lock, since a waker may be anybody's code.
+    /// Tells, wakes and stops whom it concerns; not under the lock, since a waker may be anybody's code.
     pub(crate) fn run(&mut self) {
+        self.ended.drain(..).for_each(|(call, outcome)| call.tell(Progress::Ended(outcome)));
+        self.granted.drain(..).for_each(|call| call.tell(Progress::Granted));
         self.wake.drain(..).for_each(Waker::wake);
         for running in self.stop.drain(..) {
             running.context.cancel();

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use super::super::calls::{CallFailure, CallId, IN_FRAGMENTS, Place, Progress, deadline_exceeded};
+use super::super::calls::{CallFailure, CallId, IN_FRAGMENTS, Place, deadline_exceeded};
 use super::super::streams::{Caller, StreamKey};
 use super::super::transfers::{Owner, Transfer};
-use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Next, Phase};
+use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Phase};
 use crate::message::{RequestHead, encode_cancel, encode_request};
 use crate::{Code, Error, Executed};
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// Enters a call: sends it, or lets it wait for a connection or a place.
-    pub(crate) fn enter(&mut self, call: &NewCall<'_>, now: Instant, waiter: impl FnOnce() -> W) -> Entry {
+    pub(crate) fn enter(&mut self, call: &NewCall<'_>, now: Instant, waiter: impl FnOnce() -> C) -> Entry {
         if let Some(refusal) = self.refuse_entry(call, now) {
             return Entry::Ended(refusal);
         }
@@ -42,8 +42,8 @@ impl<W, H> Connection<W, H> {
         id: CallId,
         call: &NewCall<'_>,
         now: Instant,
-        waiter: impl FnOnce() -> W,
-        effects: &mut Effects<W, H>,
+        waiter: impl FnOnce() -> C,
+        effects: &mut Effects<C, W, H>,
     ) -> Entry {
         // Only now is it known how large a frame the other side takes.
         if let Some(refusal) = self.refuse_entry(call, now) {
@@ -58,10 +58,12 @@ impl<W, H> Connection<W, H> {
             return Entry::Queued;
         }
         match self.calls.start_granted(id, waiter(), self.begin_of(call)) {
-            Ok(id) => {
+            Ok(Some(id)) => {
                 self.push_request(Some(id), call, now);
                 Entry::Entered(id)
             }
+            // It has ended in the moment between, and its outcome is where it waits.
+            Ok(None) => Entry::Waiting(id),
             Err(_exhausted) => {
                 self.calls.abandon(id);
                 // Those behind it learn one after the other that they have to go elsewhere, too.
@@ -71,17 +73,8 @@ impl<W, H> Connection<W, H> {
         }
     }
 
-    /// Looks after an entered call.
-    pub(crate) fn poll_call(&mut self, id: CallId, waiter: impl FnOnce(&mut W)) -> Next {
-        match self.calls.poll(id, waiter) {
-            Progress::Pending => Next::Pending,
-            Progress::Granted => Next::Granted,
-            Progress::Done(outcome) => Next::Done(outcome),
-        }
-    }
-
     /// A caller has gone: its call is taken back if it still lies here, and cancelled if not.
-    pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<W, H>) {
+    pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<C, W, H>) {
         let sent = self.calls.abandon(id);
         if self.streams.get(Caller::Here, id.number()).is_some() {
             // Also if its reply has come: then nobody takes the stream in it.
@@ -93,7 +86,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Nobody waits any more for a call with streams that was sent.
-    pub(super) fn leave_call(&mut self, call: u64, effects: &mut Effects<W, H>) {
+    pub(super) fn leave_call(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
         self.streams.leave(StreamKey::reply(Caller::Here, call));
         self.cancel_streams(call, effects);
     }
@@ -155,10 +148,10 @@ impl<W, H> Connection<W, H> {
         self.calls.placed(place) < places && self.outbox.len() < self.limits.send_queue_bytes()
     }
 
-    pub(super) fn grant(&mut self, effects: &mut Effects<W, H>) {
+    pub(super) fn grant(&mut self, effects: &mut Effects<C, W, H>) {
         for place in [Place::Call, Place::Stream] {
             while self.is_open() && self.calls.has_queue(place) && self.has_place(place) {
-                effects.wake.extend(self.calls.grant(place));
+                effects.granted.extend(self.calls.grant(place));
             }
         }
     }
@@ -194,6 +187,7 @@ impl<W, H> Connection<W, H> {
             self.transfers.push(transfer);
         } else {
             let before = self.outbox.len();
+            self.unsent += 1;
             self.outbox.push(call.payload, |out| encode_request(out, &head));
             self.queued += (self.outbox.len() - before) as u64;
         }

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
 use crate::{Code, Error, Executed};
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// Takes no more calls from the other side, once it has had the time to learn of it.
     pub(crate) fn start_drain(&mut self, now: Instant) {
         if self.draining.is_none() {
@@ -68,7 +68,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// The other side's bytes have ended, as it said they would: it is still answered, but answers no more itself.
-    pub(crate) fn peer_ended(&mut self, effects: &mut Effects<W, H>) {
+    pub(crate) fn peer_ended(&mut self, effects: &mut Effects<C, W, H>) {
         self.peer_leaving = true;
         self.peer_ended = true;
         self.owes_frame = None;
@@ -79,7 +79,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// The other side broke the protocol: it is told why, and every call ends with the error that this gives.
-    pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<W, H>) -> Error {
+    pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<C, W, H>) -> Error {
         self.push_goaway(violation.reason, &violation.message);
         let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
         self.close(error.clone(), effects);
@@ -87,17 +87,17 @@ impl<W, H> Connection<W, H> {
     }
 
     /// An attempt to connect has failed: calls that would not wait for the next one end with its error.
-    pub(crate) fn attempt_failed(&mut self, error: &Error, effects: &mut Effects<W, H>) {
+    pub(crate) fn attempt_failed(&mut self, error: &Error, effects: &mut Effects<C, W, H>) {
         self.phase = Phase::Connecting { failure: Some(error.clone()) };
         let judge = |stage| match stage {
             Stage::Waiting { patient: false } => Some(error.clone().into()),
             _ => None,
         };
-        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.calls.end(judge, &mut effects.ended);
     }
 
     /// It is over: every call ends, each by how far it got, and every running one is stopped.
-    pub(crate) fn close(&mut self, error: Error, effects: &mut Effects<W, H>) {
+    pub(crate) fn close(&mut self, error: Error, effects: &mut Effects<C, W, H>) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
@@ -109,21 +109,21 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Nothing comes any more on any stream; what goes out does so as far as its credit goes, if anything `goes`.
-    pub(super) fn cut_streams_off(&mut self, error: &Error, goes: bool, effects: &mut Effects<W, H>) {
+    pub(super) fn cut_streams_off(&mut self, error: &Error, goes: bool, effects: &mut Effects<C, W, H>) {
         let failure = Failure::Rpc(error.clone().with_executed(Executed::Maybe));
         self.streams.cut_off(&failure, goes, |waiter| effects.wake.push(waiter));
         self.calls.all_streams_ended();
     }
 
     /// Ends every call that this side has made, each by how far it got.
-    fn end_calls(&mut self, error: Error, effects: &mut Effects<W, H>) {
+    fn end_calls(&mut self, error: Error, effects: &mut Effects<C, W, H>) {
         let handed_over = self.handed_over;
         let lost = error.with_executed(Executed::Maybe);
         let judge = |stage| match stage {
             Stage::Sent { at, .. } if at < handed_over => Some(lost.clone().into()),
             _ => Some(Outcome::moved()),
         };
-        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.calls.end(judge, &mut effects.ended);
         self.give_up_calls(effects);
     }
 }

@@ -17,7 +17,7 @@ use crate::{Code, Error, Executed};
 /// How much of a goaway's message is kept.
 const GOAWAY_CHARACTERS: usize = 256;
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// Takes a message of the other side.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl<W, H> Connection<W, H> {
         frame: &'f [u8],
         now: Instant,
         reply: impl FnOnce(&[u8]) -> Payload,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<Handled<'f>, Violation> {
         if frame.len() > self.longest {
             let text = format!("a message of {} bytes, expected at most {}", frame.len(), self.longest);
@@ -150,7 +150,7 @@ impl<W, H> Connection<W, H> {
         &mut self,
         response: Response<'_>,
         reply: impl FnOnce(&[u8]) -> Payload,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         // Where the first reply was a stream, a second would be mistaken for the last word on it.
         if self.streams.get(Caller::Here, response.id).is_some_and(|streams| streams.has_replied()) {
@@ -175,14 +175,16 @@ impl<W, H> Connection<W, H> {
                 self.cancel_streams(response.id, effects);
             }
         }
-        let waiter = self.calls.finish(response.id, outcome).map_err(|_never_issued| {
+        let waiter = self.calls.finish(response.id).map_err(|_never_issued| {
             Violation::new(
                 Reason::Protocol,
                 format_args!("a reply to call {}, which was never made", response.id),
             )
         })?;
-        self.ignored += u64::from(waiter.is_none());
-        effects.wake.extend(waiter);
+        match waiter {
+            Some(waiter) => effects.ended.push((waiter, outcome)),
+            None => self.ignored += 1,
+        }
         if is_final {
             self.close_streams(response.id, effects);
         }
@@ -192,7 +194,7 @@ impl<W, H> Connection<W, H> {
         Ok(())
     }
 
-    fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<W, H>) {
+    fn handle_goaway(&mut self, goaway: &GoAway<'_>, effects: &mut Effects<C, W, H>) {
         let first = !std::mem::replace(&mut self.peer_leaving, true);
         let drains = goaway.reason == Reason::Drain;
         self.peer_gone |= !drains;
@@ -210,7 +212,7 @@ impl<W, H> Connection<W, H> {
                 Some(Error::new(Code::Unavailable, message).with_executed(Executed::Maybe).into())
             }
         };
-        self.calls.end(judge, |waiter| effects.wake.push(waiter));
+        self.calls.end(judge, &mut effects.ended);
         self.give_up_calls(effects);
         self.forget_untaken_streams(goaway.last_id, effects);
         if !drains {

@@ -25,10 +25,10 @@ use crate::{Error, Metadata};
 
 /// One connection: the calls made on it, the calls served on it, the bytes waiting to go out.
 #[derive(Debug)]
-pub(crate) struct Connection<W, H> {
+pub(crate) struct Connection<C, W, H> {
     limits: Limits,
     phase: Phase,
-    calls: Calls<W>,
+    calls: Calls<C>,
     served: Served<H>,
     streams: Streams<W>,
     outbox: Outbox,
@@ -39,6 +39,8 @@ pub(crate) struct Connection<W, H> {
     handed_over: u64,
     /// How much of what waits to go out the other side has caused by asking, handlers' replies apart.
     owed: usize,
+    /// How many calls are among what waits to go out.
+    unsent: usize,
     /// What the other side takes.
     peer: PeerLimits,
     /// The longest message that it may send; without fragments its frames alone are what counts.
@@ -141,18 +143,14 @@ pub(crate) enum Entry {
     Ended(CallFailure),
 }
 
-/// What there is to say of an entered call.
-#[derive(Debug)]
-pub(crate) enum Next {
-    Pending,
-    /// Enter it again under [`Connection::resume`].
-    Granted,
-    Done(Outcome),
-}
-
 /// What a message or a moment causes outside of the connection.
 #[derive(Debug)]
-pub(crate) struct Effects<W, H> {
+pub(crate) struct Effects<C, W, H> {
+    /// Calls that have ended, each with how.
+    pub(crate) ended: Vec<(C, Outcome)>,
+    /// Calls that have their place now: enter them again under [`Connection::resume`].
+    pub(crate) granted: Vec<C>,
+    /// Who waits for something to happen to a stream, and it has.
     pub(crate) wake: Vec<W>,
     pub(crate) stop: Vec<H>,
     /// Ids that were cancelled; a call of the same batch may not have been started yet.
@@ -162,9 +160,15 @@ pub(crate) struct Effects<W, H> {
 /// What a head takes at most beside the method's name and the metadata.
 const HEAD_BYTES: usize = 48;
 
-impl<W, H> Default for Effects<W, H> {
+impl<C, W, H> Default for Effects<C, W, H> {
     fn default() -> Self {
-        Effects { wake: Vec::new(), stop: Vec::new(), cancelled: Vec::new() }
+        Effects {
+            ended: Vec::new(),
+            granted: Vec::new(),
+            wake: Vec::new(),
+            stop: Vec::new(),
+            cancelled: Vec::new(),
+        }
     }
 }
 
@@ -198,7 +202,7 @@ impl Violation {
     }
 }
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// A connection that is not open yet.
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Connection {
@@ -214,6 +218,7 @@ impl<W, H> Connection<W, H> {
             queued: 0,
             handed_over: 0,
             owed: 0,
+            unsent: 0,
             draining: None,
             notice: None,
             answered: Counts::default(),
@@ -234,7 +239,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// The hellos have been exchanged.
-    pub(crate) fn open(&mut self, hello: &Hello, now: Instant, effects: &mut Effects<W, H>) {
+    pub(crate) fn open(&mut self, hello: &Hello, now: Instant, effects: &mut Effects<C, W, H>) {
         self.peer = PeerLimits::from(hello);
         if !hello.has_fragments {
             self.longest = self.longest.max(self.limits.frame_bytes());
@@ -263,7 +268,7 @@ impl<W, H> Connection<W, H> {
         self.takes_calls() || drains && self.served.admitted() != Counts::default()
     }
 
-    /// How many calls have been entered whose outcome has not been taken.
+    /// How many calls have been entered and have not ended.
     pub(crate) fn calls(&self) -> usize {
         self.calls.occupied()
     }
@@ -271,6 +276,11 @@ impl<W, H> Connection<W, H> {
     /// How many replies and cancels came for calls that were not there any more, or never.
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    /// How many calls are among what waits to go out.
+    pub(crate) fn unsent_calls(&self) -> usize {
+        self.unsent
     }
 
     pub(crate) fn has_output(&self) -> bool {
@@ -294,8 +304,9 @@ impl<W, H> Connection<W, H> {
 
     /// Gives what goes out next, in exchange for an empty outbox: all that is small, and a fragment of what is
     /// large.
-    pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<W, H>) -> Outbox {
+    pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<C, W, H>) -> Outbox {
         self.owed = 0;
+        self.unsent = 0;
         self.answered = Counts::default();
         let mut output = std::mem::replace(&mut self.outbox, spare);
         self.push_fragments(&mut output, effects);

@@ -12,7 +12,7 @@ use crate::marshal::Payload;
 use crate::message::{APP_TAIL, encode_app, encode_error, encode_value};
 use crate::{Code, Error, Executed, Metadata};
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// Keeps an admitted call that goes on.
     pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>) {
         self.served.keep(key, handle, deadline);
@@ -39,7 +39,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// An admitted call was cancelled before it was started: its cancel was not for nothing.
-    pub(crate) fn ended_unstarted(&mut self, key: CallKey, effects: &mut Effects<W, H>) {
+    pub(crate) fn ended_unstarted(&mut self, key: CallKey, effects: &mut Effects<C, W, H>) {
         self.ignored -= 1;
         self.served.ended_at_once(Counts::of(key));
         if let CallKey::Stream(call) = key {
@@ -53,7 +53,7 @@ impl<W, H> Connection<W, H> {
         &mut self,
         key: CallKey,
         reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) {
         let awaited = self.served.ended(key);
         if let CallKey::Stream(call) = key {

@@ -42,7 +42,7 @@ impl BatchBytes<'_> {
     }
 }
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     // ---- what flows out ----
 
     /// Sends items, or stores who waits until that is possible.
@@ -181,7 +181,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Nobody here consumes a stream any more: its producer is stopped.
-    pub(crate) fn leave_stream(&mut self, key: StreamKey, effects: &mut Effects<W, H>) {
+    pub(crate) fn leave_stream(&mut self, key: StreamKey, effects: &mut Effects<C, W, H>) {
         if !self.streams.leave(key) || !self.is_open() {
             return;
         }
@@ -202,7 +202,7 @@ impl<W, H> Connection<W, H> {
     // ---- calls made here ----
 
     /// The caller of a call with streams has gone. It keeps its place until the other side says that it is over.
-    pub(super) fn cancel_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
+    pub(super) fn cancel_streams(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
         if self.give_up_call(call, effects) {
             return;
         }
@@ -213,7 +213,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// The final message of a call with streams has come, and was not the end of its reply.
-    pub(super) fn close_streams(&mut self, call: u64, effects: &mut Effects<W, H>) {
+    pub(super) fn close_streams(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
         if self.streams.close(Caller::Here, call, |waiter| effects.wake.push(waiter)).is_some() {
             self.give_up_arguments(call);
             self.calls.streams_ended();
@@ -229,7 +229,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// The calls with streams above an id were never taken by the other side.
-    pub(super) fn forget_untaken_streams(&mut self, last_id: u64, effects: &mut Effects<W, H>) {
+    pub(super) fn forget_untaken_streams(&mut self, last_id: u64, effects: &mut Effects<C, W, H>) {
         for call in self.streams.untaken(last_id) {
             self.close_streams(call, effects);
         }
@@ -238,7 +238,7 @@ impl<W, H> Connection<W, H> {
     // ---- calls made there ----
 
     /// A call with streams was stopped here; its final message says why, once its handler has ended.
-    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure, effects: &mut Effects<W, H>) {
+    pub(super) fn stop_streams(&mut self, call: u64, failure: Failure, effects: &mut Effects<C, W, H>) {
         self.streams.stop(call, failure, |waiter| effects.wake.push(waiter));
     }
 
@@ -247,7 +247,7 @@ impl<W, H> Connection<W, H> {
         &mut self,
         call: u64,
         reply: Option<(&Result<Payload, Failure>, Option<&Metadata>)>,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) {
         let Some(streams) = self.streams.close(Caller::There, call, |waiter| effects.wake.push(waiter))
         else {
@@ -282,7 +282,7 @@ impl<W, H> Connection<W, H> {
         &mut self,
         items: Items<'_>,
         keep: impl FnOnce(&[u8]) -> Payload,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         let key = StreamKey::incoming(items.name);
         self.check_seen(key)?;
@@ -313,7 +313,7 @@ impl<W, H> Connection<W, H> {
         &mut self,
         end: message::End<'_>,
         keep: impl FnOnce(&[u8]) -> Payload,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         let key = StreamKey::incoming(end.name);
         self.check_seen(key)?;
@@ -335,7 +335,7 @@ impl<W, H> Connection<W, H> {
     pub(super) fn handle_credit(
         &mut self,
         credit: Credit,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         let key = StreamKey::outgoing(credit.name);
         self.check_seen(key)?;
@@ -352,7 +352,7 @@ impl<W, H> Connection<W, H> {
         self.push_credit(name, credit);
     }
 
-    fn took(&mut self, received: Received<W>, effects: &mut Effects<W, H>) {
+    fn took(&mut self, received: Received<W>, effects: &mut Effects<C, W, H>) {
         match received {
             Received::Taken(waiter) => effects.wake.extend(waiter),
             Received::Ignored => self.ignored += 1,
@@ -370,7 +370,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Streams that wait for room may have found some.
-    pub(super) fn make_room(&mut self, effects: &mut Effects<W, H>) {
+    pub(super) fn make_room(&mut self, effects: &mut Effects<C, W, H>) {
         self.streams.make_room(CROWD_BYTES, BATCH_BYTES, |waiter| effects.wake.push(waiter));
     }
 }

@@ -10,7 +10,7 @@ use crate::Executed;
 use crate::failure::Failure;
 use crate::message::{Reason, encode_cancel, encode_ping};
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let notice = self.notice.filter(|_| !self.peer_leaving || self.retired);
@@ -34,7 +34,7 @@ impl<W, H> Connection<W, H> {
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        effects: &mut Effects<W, H>,
+        effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         self.expire_calls(now, effects);
         self.expire_served(now, effects);
@@ -78,12 +78,9 @@ impl<W, H> Connection<W, H> {
         }
     }
 
-    fn expire_calls(&mut self, now: Instant, effects: &mut Effects<W, H>) {
+    fn expire_calls(&mut self, now: Instant, effects: &mut Effects<C, W, H>) {
         let mut left = Vec::new();
-        self.calls.expire(now, self.handed_over, |sent, waiter| {
-            left.extend(sent);
-            effects.wake.extend(waiter);
-        });
+        self.calls.expire(now, self.handed_over, &mut effects.ended, |id, at| left.push((id, at)));
         for (id, at) in left {
             if self.streams.has(Caller::Here, id.number()) {
                 self.leave_call(id.number(), effects);
@@ -99,7 +96,7 @@ impl<W, H> Connection<W, H> {
         self.grant(effects);
     }
 
-    fn expire_served(&mut self, now: Instant, effects: &mut Effects<W, H>) {
+    fn expire_served(&mut self, now: Instant, effects: &mut Effects<C, W, H>) {
         let mut expired = Vec::new();
         self.served.expire(now, |key, handle| {
             expired.push(key);

@@ -6,9 +6,9 @@ use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects};
 use crate::message::{Reason, encode_fragment};
 
-impl<W, H> Connection<W, H> {
+impl<C: Clone, W, H> Connection<C, W, H> {
     /// Puts the fragments whose turn it is into an outbox that goes out now.
-    pub(super) fn push_fragments(&mut self, output: &mut Outbox, effects: &mut Effects<W, H>) {
+    pub(super) fn push_fragments(&mut self, output: &mut Outbox, effects: &mut Effects<C, W, H>) {
         if self.transfers.is_empty() {
             return;
         }
@@ -22,7 +22,7 @@ impl<W, H> Connection<W, H> {
     }
 
     /// A large message has been handed over, all of it.
-    fn gone(&mut self, owner: Owner, effects: &mut Effects<W, H>) {
+    fn gone(&mut self, owner: Owner, effects: &mut Effects<C, W, H>) {
         match owner {
             Owner::Call(call) => {
                 self.calls.sent_whole(call, self.queued);
@@ -65,14 +65,14 @@ impl<W, H> Connection<W, H> {
     }
 
     /// Gives up all calls that have not gone whole: the other side will not take them any more.
-    pub(super) fn give_up_calls(&mut self, effects: &mut Effects<W, H>) {
+    pub(super) fn give_up_calls(&mut self, effects: &mut Effects<C, W, H>) {
         for call in self.transfers.calls() {
             self.give_up_call(call, effects);
         }
     }
 
     /// Gives up a call that has not gone whole. False if it has, or never had to go in fragments.
-    pub(super) fn give_up_call(&mut self, call: u64, effects: &mut Effects<W, H>) -> bool {
+    pub(super) fn give_up_call(&mut self, call: u64, effects: &mut Effects<C, W, H>) -> bool {
         let given_up = self.give_up(|owner| owner == Owner::Call(call));
         if given_up {
             // The other side does not know of its streams, so that nothing more comes of them.

@@ -191,7 +191,12 @@ impl<W> Streams<W> {
         call: u64,
         woken: impl FnMut(W),
     ) -> Option<CallStreams<W>> {
-        let mut streams = self.calls(caller).remove(&call)?;
+        let calls = self.calls(caller);
+        if calls.is_empty() {
+            // As most are: then the id need not be hashed.
+            return None;
+        }
+        let mut streams = calls.remove(&call)?;
         streams.leave_all(&mut self.grown, self.window, woken);
         Some(streams)
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{CallFailure, CallId, CallKey, Entry, Next};
-use super::pair::{Pair, Plain, Side};
+use super::super::{CallFailure, CallId, CallKey, Entry};
+use super::pair::{Next, Pair, Plain, Side};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::message::{GoAway, Reason, encode_goaway, encode_ping};
 use crate::{Code, Executed};

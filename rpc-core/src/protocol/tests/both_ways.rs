@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::super::{CallFailure, CallId, CallKey, Effects, Entry, Next, Outcome};
-use super::pair::{Pair, Plain, Side, plain};
+use super::super::{CallFailure, CallId, CallKey, Entry, Outcome};
+use super::pair::{Next, Pair, Plain, Side, plain};
 use super::seeds::{Random, for_each_seed};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::{Code, Executed};
@@ -208,10 +208,7 @@ impl History {
             Next::Granted => {
                 let now = self.pair.now;
                 let call = Plain { back: open.back, ..plain() };
-                let mut effects = Effects::default();
-                let entry = self.side(who).connection.resume(open.id, &call, now, || waiter, &mut effects);
-                self.side(who).take(effects);
-                match entry {
+                match self.side(who).resume_as(open.id, waiter, now, |_| call) {
                     Entry::Entered(id) => drop(self.ends[who].open.insert(waiter, Open { id, ..open })),
                     Entry::Ended(CallFailure::Moved) => self.moved(who, waiter, open),
                     other => panic!("a granted call was not taken: {other:?}"),

@@ -1,7 +1,7 @@
 //! Calls, cancels and places, while nothing goes wrong.
 
-use super::super::{CallKey, Entry, Next};
-use super::pair::{Pair, plain};
+use super::super::{CallKey, Entry};
+use super::pair::{Next, Pair, plain};
 use crate::limits::Limits;
 use crate::{Code, Executed};
 

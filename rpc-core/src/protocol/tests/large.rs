@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Entry, Leave, Next, StreamKey};
-use super::pair::{Pair, Plain};
+use super::super::{Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Entry, Leave, StreamKey};
+use super::pair::{Next, Pair, Plain};
 use crate::failure::Failure;
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::marshal::Payload;

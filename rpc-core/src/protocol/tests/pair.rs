@@ -1,12 +1,15 @@
 //! Two connections joined by queues of bytes, and a clock that stands still until it is told to move.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::IoSlice;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::super::{
     Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Connection, Effects, Entry, Handled, Leave,
-    MAX_SLICES, NewCall, Next, Outbox, Outcome, Reassembly, StreamKey, Taken, Violation,
+    MAX_SLICES, NewCall, Outbox, Outcome, Reassembly, StreamKey, Taken, Violation,
 };
 use crate::failure::{Ending, Failure};
 use crate::frame::{Assembler, LENGTH_BYTES};
@@ -28,7 +31,9 @@ pub(super) struct Pair {
 
 /// One connection, and all that it has caused so far. Who waits is a number, what stops a call is its key.
 pub(super) struct Side {
-    pub(super) connection: Connection<u32, CallKey>,
+    pub(super) connection: Connection<Waiter, u32, CallKey>,
+    /// The calls that were entered here, until their outcome is taken.
+    waiting: HashMap<CallId, Waiter>,
     limits: Limits,
     assembler: Assembler,
     pub(super) reassembly: Reassembly,
@@ -42,6 +47,28 @@ pub(super) struct Side {
     pub(super) stopped: Vec<CallKey>,
     /// Ids that were cancelled without a call that runs.
     pub(super) cancelled: Vec<u64>,
+}
+
+/// Who waits for a call, and what has become of it.
+#[derive(Clone)]
+pub(super) struct Waiter {
+    number: u32,
+    next: Rc<RefCell<Next>>,
+}
+
+/// What there is to say of an entered call.
+#[derive(Debug)]
+pub(super) enum Next {
+    Pending,
+    /// It may be entered again.
+    Granted,
+    Done(Outcome),
+}
+
+impl Waiter {
+    fn new(number: u32) -> Self {
+        Waiter { number, next: Rc::new(RefCell::new(Next::Pending)) }
+    }
 }
 
 /// A call of the other side, copied out of its frame.
@@ -136,6 +163,7 @@ impl Side {
             reassembly: Reassembly::new(&limits, &Hello::new(&limits)),
             limits,
             inbox: Vec::new(),
+            waiting: HashMap::new(),
             woken: Vec::new(),
             arrived: Vec::new(),
             stopped: Vec::new(),
@@ -170,7 +198,16 @@ impl Side {
     }
 
     pub(super) fn enter(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> Entry {
-        self.connection.enter(&options(plain()), now, || waiter)
+        let waiter = Waiter::new(waiter);
+        let entry = self.connection.enter(&options(plain()), now, || waiter.clone());
+        self.entered(entry, waiter)
+    }
+
+    fn entered(&mut self, entry: Entry, waiter: Waiter) -> Entry {
+        if let Entry::Entered(id) | Entry::Waiting(id) = &entry {
+            self.waiting.insert(*id, waiter);
+        }
+        entry
     }
 
     /// Sends a call that was granted its place.
@@ -189,13 +226,20 @@ impl Side {
         options: impl FnOnce(Plain) -> Plain,
     ) -> Entry {
         let mut effects = Effects::default();
-        let entry = self.connection.resume(id, &options(plain()), now, || waiter, &mut effects);
+        let waiter = Waiter::new(waiter);
+        let entry = self.connection.resume(id, &options(plain()), now, || waiter.clone(), &mut effects);
         self.take(effects);
-        entry
+        self.waiting.remove(&id);
+        self.entered(entry, waiter)
     }
 
     pub(super) fn poll(&mut self, id: CallId) -> Next {
-        self.connection.poll_call(id, |_waiter| {})
+        let Some(waiter) = self.waiting.get(&id) else { return Next::Pending };
+        let next = waiter.next.replace(Next::Pending);
+        if let Next::Done(_) = next {
+            self.waiting.remove(&id);
+        }
+        next
     }
 
     /// How a call has ended.
@@ -220,6 +264,7 @@ impl Side {
 
     pub(super) fn drop_call(&mut self, id: CallId) {
         let mut effects = Effects::default();
+        self.waiting.remove(&id);
         self.connection.drop_call(id, &mut effects);
         self.take(effects);
     }
@@ -499,7 +544,17 @@ impl Side {
         self.take(effects);
     }
 
-    pub(super) fn take(&mut self, effects: Effects<u32, CallKey>) {
+    pub(super) fn take(&mut self, effects: Effects<Waiter, u32, CallKey>) {
+        let ended = effects.ended.into_iter().map(|(waiter, outcome)| (waiter, Next::Done(outcome)));
+        for (waiter, next) in ended.chain(effects.granted.into_iter().map(|waiter| (waiter, Next::Granted))) {
+            let before = waiter.next.replace(next);
+            match before {
+                Next::Pending => self.woken.push(waiter.number),
+                // It has been woken already.
+                Next::Granted => {}
+                Next::Done(_) => panic!("a call ends once"),
+            }
+        }
         self.woken.extend(effects.wake);
         self.stopped.extend(effects.stop);
         self.cancelled.extend(effects.cancelled);

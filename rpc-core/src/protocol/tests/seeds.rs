@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{CallFailure, CallId, CallKey, Entry, Next, Outcome};
-use super::pair::{Pair, Plain};
+use super::super::{CallFailure, CallId, CallKey, Entry, Outcome};
+use super::pair::{Next, Pair, Plain};
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::{Code, Executed};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{CallId, CallKey, Leave, Next, StreamKey, Taken, Violation};
-use super::pair::{CONSUMER, PRODUCER, Pair, Plain, Side, argument_of, key_of, reply_of};
+use super::super::{CallId, CallKey, Leave, StreamKey, Taken, Violation};
+use super::pair::{CONSUMER, Next, PRODUCER, Pair, Plain, Side, argument_of, key_of, reply_of};
 use crate::failure::{Ending, Failure};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::marshal::Payload;

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::super::{CallFailure, CallId, CallKey, Caller, Entry, Leave, Next, Outcome, StreamKey, Taken};
-use super::pair::{CONSUMER, PRODUCER, Pair, Plain, Side};
+use super::super::{CallFailure, CallId, CallKey, Caller, Entry, Leave, Outcome, StreamKey, Taken};
+use super::pair::{CONSUMER, Next, PRODUCER, Pair, Plain, Side};
 use super::seeds::{Random, for_each_seed};
 use crate::failure::{Ending, Failure};
 use crate::limits::{DRAIN_NOTICE, Limits};

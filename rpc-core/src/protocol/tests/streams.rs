@@ -1,7 +1,7 @@
 //! Streams while nothing goes wrong: opening, items and credit to the byte, growth, room, places.
 
-use super::super::{CallKey, Leave, Next, StreamKey, Taken};
-use super::pair::{CONSUMER, PRODUCER, Pair, Side, argument_of, key_of, reply_of};
+use super::super::{CallKey, Leave, StreamKey, Taken};
+use super::pair::{CONSUMER, Next, PRODUCER, Pair, Side, argument_of, key_of, reply_of};
 use crate::limits::{BATCH_BYTES, Limits};
 use crate::message::{Credit, StreamName, encode_credit};
 use crate::{Code, Executed};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{CallKey, Next};
-use super::pair::{Pair, Plain};
+use super::super::CallKey;
+use super::pair::{Next, Pair, Plain};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::message::Reason;
 use crate::{Code, Executed};

@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use self::ending::Closing;
 pub(crate) use self::running::Incoming;
 use super::buffers::with_scratch;
@@ -68,6 +70,8 @@ impl Driver {
         let mut effects = LinkEffects::default();
         let mut shared = link.lock();
         shared.writer = Some(Writer::new(send));
+        shared.one_thread =
+            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::CurrentThread);
         shared.connection.open(hello, now(), &mut effects);
         drop(shared);
         effects.run();

@@ -88,6 +88,9 @@ impl Driver {
             }
         }
         shared.has_parked = self.parked.len() > 0;
+        if !effects.ended.is_empty() {
+            shared.told = effects.ended.len();
+        }
         Ok(())
     }
 
