@@ -255,6 +255,23 @@ impl Ambient {
         self.made().cloned().unwrap_or_default()
     }
 
+    /// Who called.
+    pub(crate) fn peer(&self) -> Peer {
+        match self {
+            Ambient::Origin(origin) => origin.peer.clone(),
+            Ambient::Made(context) => context.peer(),
+            Ambient::Making => Peer::default(),
+        }
+    }
+
+    /// The same of a call that has ended.
+    pub(crate) fn into_peer(self) -> Peer {
+        match self {
+            Ambient::Origin(origin) => origin.peer,
+            Ambient::Made(_) | Ambient::Making => self.peer(),
+        }
+    }
+
     pub(crate) fn made(&self) -> Option<&Context> {
         match self {
             Ambient::Made(context) => Some(context),

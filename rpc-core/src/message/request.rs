@@ -25,7 +25,8 @@ pub(crate) struct RequestHead<'a> {
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) id: Option<u64>,
-    pub(crate) method: &'a str,
+    /// Its name, if there is such a method: only one that there is not may be something else than text.
+    pub(crate) method: &'a [u8],
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Option<Box<Metadata>>,
     pub(crate) streams: Option<u8>,
@@ -78,7 +79,7 @@ pub(super) fn decode(
         kind::REQUEST | kind::CALL | kind::OPEN => Some(reader.uint("the id of a request")?),
         _ => None,
     };
-    let method = reader.str("the method of a request")?;
+    let method = reader.raw_str("the method of a request")?;
     let (timeout, metadata) = match kind {
         kind::CALL | kind::SEND | kind::OPEN => {
             let micros = reader.optional_uint("the timeout of a call")?;

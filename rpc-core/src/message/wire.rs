@@ -144,6 +144,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn str(&mut self, what: &str) -> Result<&'a str, Malformed> {
+        let text = self.raw_str(what)?;
+        std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
+    }
+
+    /// A string of which it need not be known whether it is UTF-8.
+    pub(super) fn raw_str(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
         let len = match self.byte(what)? {
             marker @ 0xa0..=0xbf => usize::from(marker & 0x1f),
             0xd9 => usize::from(self.byte(what)?),
@@ -152,8 +158,7 @@ impl<'a> Reader<'a> {
             0xdb => usize::try_from(u32::from_be_bytes(self.bytes(what)?)).unwrap_or(usize::MAX),
             other => return Err(unexpected(what, "a string", other)),
         };
-        let text = self.split(len, what)?;
-        std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
+        self.split(len, what)
     }
 
     /// The length of a binary, whose bytes are next.

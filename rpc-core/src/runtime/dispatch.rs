@@ -31,7 +31,7 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub(crate) struct Registry {
     services: Vec<Box<dyn AnyService>>,
     targets: Vec<Target>,
-    names: HashMap<Box<str>, TargetId, BuildNameHasher>,
+    names: HashMap<Box<[u8]>, TargetId, BuildNameHasher>,
     /// Names that two services or methods claim.
     clashes: Vec<String>,
 }
@@ -74,12 +74,12 @@ impl Registry {
             for name in std::iter::once(&method.name).chain(method.aliases) {
                 let name =
                     if S::NAME.is_empty() { (*name).to_owned() } else { format!("{}.{name}", S::NAME) };
-                match self.names.entry(name.into()) {
+                match self.names.entry(name.as_bytes().into()) {
                     hash_map::Entry::Vacant(entry) => {
                         entry.insert(id);
                     }
-                    hash_map::Entry::Occupied(entry) => {
-                        self.clashes.push(format!("two methods are named {:?}", entry.key()));
+                    hash_map::Entry::Occupied(_) => {
+                        self.clashes.push(format!("two methods are named {name:?}"));
                     }
                 }
             }
@@ -103,7 +103,7 @@ impl Registry {
 
     /// The method of a name on the wire.
     #[inline]
-    pub(crate) fn find(&self, name: &str) -> Option<TargetId> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<TargetId> {
         self.names.get(name).copied()
     }
 

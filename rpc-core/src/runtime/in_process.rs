@@ -104,7 +104,7 @@ impl NewLocalCall<'_> {
             return Poll::Ready(deadline_exceeded(Executed::No).into());
         }
         let registry = service.registry();
-        let Some(target) = registry.find(self.method).map(|id| registry.target(id)) else {
+        let Some(target) = registry.find(self.method.as_bytes()).map(|id| registry.target(id)) else {
             return Poll::Ready(unimplemented(self.method).into());
         };
         let (service_name, method) = (target.service_name, target.method);

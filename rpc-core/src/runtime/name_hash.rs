@@ -41,9 +41,9 @@ impl Hasher for NameHasher {
         }
     }
 
-    /// What a string ends with, which says nothing here.
+    /// The length that a slice begins with is among what is mixed anyway.
     #[inline]
-    fn write_u8(&mut self, _: u8) {}
+    fn write_usize(&mut self, _: usize) {}
 
     #[inline]
     fn finish(&self) -> u64 {

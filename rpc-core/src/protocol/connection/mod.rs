@@ -186,7 +186,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) enum Handled<'a> {
     Nothing,
-    Call { admitted: Admitted, method: &'a str, params: &'a [u8] },
+    Call { admitted: Admitted, method: &'a [u8], params: &'a [u8] },
 }
 
 /// The other side broke the protocol; the connection ends and it is told why.

@@ -494,7 +494,7 @@ impl Side {
         self.take(effects);
         if let Handled::Call { admitted, method, params } = handled? {
             self.connection.keep(admitted.key, admitted.key, admitted.deadline);
-            let (method, params) = (method.to_owned(), params.to_owned());
+            let (method, params) = (String::from_utf8_lossy(method).into_owned(), params.to_owned());
             self.arrived.push(Arrived { key: admitted.key, method, params, deadline: admitted.deadline });
         }
         Ok(())

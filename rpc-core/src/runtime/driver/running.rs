@@ -65,7 +65,7 @@ impl Driver {
                 Handled::Nothing => {}
                 Handled::Call { admitted, method, params } => match self.link.registry.find(method) {
                     Some(target) if self.link.registry.lacks_streams(target, &admitted) => {
-                        connection.refuse(admitted.key, no_streams(method));
+                        connection.refuse(admitted.key, no_streams(&String::from_utf8_lossy(method)));
                     }
                     Some(target) => {
                         let oneway = matches!(admitted.key, CallKey::OneWay(_));
@@ -76,7 +76,13 @@ impl Driver {
                             incoming.push(Incoming { admitted, target, params });
                         }
                     }
-                    None => connection.refuse(admitted.key, unimplemented(method)),
+                    None => match std::str::from_utf8(method) {
+                        Ok(method) => connection.refuse(admitted.key, unimplemented(method)),
+                        Err(_) => {
+                            let text = "the method of a request is not UTF-8";
+                            return Err(Violation::new(Reason::Protocol, text));
+                        }
+                    },
                 },
             }
             // A call of this very batch may be cancelled before it has begun.
@@ -173,7 +179,8 @@ impl Driver {
         let origin = Origin {
             service: target.service_name,
             method: method.name,
-            peer: self.peer.clone(),
+            // Lent, so that a call which ends at once counts nothing.
+            peer: std::mem::take(&mut self.peer),
             deadline,
             metadata,
             no_cancel: method.no_cancel,
@@ -207,6 +214,7 @@ impl Driver {
                         let metadata = ambient.as_ref().and_then(Ambient::take_reply_metadata);
                         scratch.replies.push(id, &reply, metadata.as_deref(), sizes);
                     }
+                    self.peer = ambient.map(Ambient::into_peer).unwrap_or_default();
                     return Ran::AtOnce;
                 }
                 Started::Pending(future) => (future, None),
@@ -215,6 +223,7 @@ impl Driver {
             let start = if is_call { Start::Held { bytes, place: None } } else { Start::Free };
             (dispatcher.start(request), Some(start))
         };
+        self.peer = ambient.as_ref().map(Ambient::peer).unwrap_or_default();
         HandlerTask {
             link: self.link.clone(),
             key,
