@@ -38,15 +38,10 @@ impl<'a> Arguments<'a> {
             [head @ 0x90..=0x9f, rest @ ..] if usize::from(head & 0x0f) <= rest.len() => {
                 (usize::from(head & 0x0f), rest)
             }
-            _ => match Self::long_head(params, guard) {
-                Ok(long) => long,
-                Err(error) => return Err(error),
-            },
+            _ => Self::long_head(params, guard)?,
         };
         if names.is_empty() {
-            if let Err(error) = Self::without_names(rest, left, guard) {
-                return Err(error);
-            }
+            Self::without_names(rest, left, guard)?;
         }
         Ok(Arguments { reader: Reader::after(params, rest, guard), names, taken: 0, left })
     }
