@@ -65,6 +65,17 @@ pub(crate) fn share(message: Vec<u8>) -> Bytes {
     if message.capacity() < LARGE_BYTES { Bytes::from(message) } else { Bytes::from_owner(Pooled(message)) }
 }
 
+/// A copy that can be shared.
+pub(crate) fn copy(bytes: &[u8]) -> Bytes {
+    if bytes.len() < LARGE_BYTES {
+        return Bytes::copy_from_slice(bytes);
+    }
+    let mut copy = take(bytes.len());
+    copy.reserve_exact(bytes.len());
+    copy.extend_from_slice(bytes);
+    share(copy)
+}
+
 struct Pooled(Vec<u8>);
 
 impl AsRef<[u8]> for Pooled {
