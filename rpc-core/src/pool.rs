@@ -7,67 +7,77 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 /// Messages from this size on use memory of the pool.
-pub(crate) const LARGE_BYTES: usize = 128 * 1024;
+pub(crate) const POOLED_BYTES: usize = 1 << SMALLEST;
 
 /// How much memory the pool keeps, and how large a piece of it may be.
 const POOL_BYTES: usize = 64 * 1024 * 1024;
 const PIECE_BYTES: usize = 32 * 1024 * 1024;
 
 /// A piece so many times larger than what is to be kept in it stays for something else.
-const WASTE: usize = 8;
+const WASTE: usize = 2;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { pieces: Vec::new(), bytes: 0 });
+/// Pieces lie on shelves by their size, each beginning with a power of two: these are the smallest and the largest.
+const SMALLEST: u32 = 15;
+const LARGEST: u32 = PIECE_BYTES.ilog2();
+
+/// So many pieces of a shelf are looked at, the last ones first: those are warm.
+const LOOKS: usize = 8;
+
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { shelves: [const { Vec::new() }; (LARGEST - SMALLEST + 1) as usize], bytes: 0 });
 
 struct Pool {
-    pieces: Vec<Vec<u8>>,
+    shelves: [Vec<Vec<u8>>; (LARGEST - SMALLEST + 1) as usize],
     bytes: usize,
 }
 
 impl Pool {
-    /// The smallest piece that has so many bytes, else the largest one.
-    fn find(&self, bytes: usize) -> Option<usize> {
-        let capacity = |piece: &Vec<u8>| piece.capacity();
-        let pieces = self.pieces.iter().enumerate();
-        let fits =
-            |(_, piece): &(usize, &Vec<u8>)| (bytes..=bytes.saturating_mul(WASTE)).contains(&capacity(piece));
-        let fitting = pieces.clone().filter(fits).min_by_key(|(_, piece)| capacity(piece));
-        let smaller =
-            || pieces.filter(|(_, piece)| capacity(piece) < bytes).max_by_key(|(_, piece)| capacity(piece));
-        fitting.or_else(smaller).map(|(index, _)| index)
+    /// A piece for so many bytes, not too large for them.
+    fn find(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let first = shelf(bytes)?;
+        // Those that are not too large lie on two shelves at most.
+        for shelf in self.shelves.iter_mut().skip(first).take(2) {
+            let fits = |piece: &Vec<u8>| (bytes..=bytes * WASTE).contains(&piece.capacity());
+            let looked_at = shelf.len().saturating_sub(LOOKS);
+            if let Some(index) = shelf[looked_at..].iter().rposition(fits) {
+                let piece = shelf.remove(looked_at + index);
+                self.bytes -= piece.capacity();
+                return Some(piece);
+            }
+        }
+        None
     }
 }
 
-/// An empty buffer for so many bytes, with the memory of an earlier large message if there is some: it may have to
-/// grow.
+/// Where pieces of so many bytes lie.
+fn shelf(bytes: usize) -> Option<usize> {
+    (POOLED_BYTES..=PIECE_BYTES).contains(&bytes).then(|| (bytes.ilog2() - SMALLEST) as usize)
+}
+
+/// An empty buffer for so many bytes, with the memory of an earlier message if there is some: otherwise it has none yet.
 pub(crate) fn take(bytes: usize) -> Vec<u8> {
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(index) = pool.find(bytes) else { return Vec::new() };
-    let piece = pool.pieces.swap_remove(index);
-    pool.bytes -= piece.capacity();
-    piece
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).find(bytes).unwrap_or_default()
 }
 
 /// Takes back memory of a large message that is not needed any more.
 pub(crate) fn give_back(mut piece: Vec<u8>) {
-    if !(LARGE_BYTES..=PIECE_BYTES).contains(&piece.capacity()) {
-        return;
-    }
+    let Some(shelf) = shelf(piece.capacity()) else { return };
     piece.clear();
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     if pool.bytes + piece.capacity() <= POOL_BYTES {
         pool.bytes += piece.capacity();
-        pool.pieces.push(piece);
+        pool.shelves[shelf].push(piece);
     }
 }
 
 /// Shares a complete message; large memory goes back to the pool when the last slice of it is dropped.
 pub(crate) fn share(message: Vec<u8>) -> Bytes {
-    if message.capacity() < LARGE_BYTES { Bytes::from(message) } else { Bytes::from_owner(Pooled(message)) }
+    if message.capacity() < POOLED_BYTES { Bytes::from(message) } else { Bytes::from_owner(Pooled(message)) }
 }
 
 /// A copy that can be shared.
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
-    if bytes.len() < LARGE_BYTES {
+    if bytes.len() < POOLED_BYTES {
         return Bytes::copy_from_slice(bytes);
     }
     let mut copy = take(bytes.len());

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 
 use super::payload::{INLINE, Payload};
-use crate::pool::{self, LARGE_BYTES};
+use crate::pool::{self, POOLED_BYTES};
 
 /// The first allocation of a payload that does not fit inline.
 const FIRST_ALLOCATION: usize = 512;
@@ -40,10 +40,17 @@ impl Writer {
     pub(super) fn finish(self) -> Payload {
         match u8::try_from(self.len) {
             Ok(len) if self.len <= INLINE => Payload::in_place(len, self.inline),
-            _ => match self.apart {
-                Some(apart) => Payload::gathered(pool::share(self.spilled), apart.pieces),
-                None => Payload::shared(pool::share(self.spilled)),
-            },
+            _ => Writer::finish_spilled(self.spilled, self.apart),
+        }
+    }
+
+    // Not inlined, or the compiler takes small payloads for the exception.
+    #[cold]
+    fn finish_spilled(spilled: Vec<u8>, apart: Option<Box<Apart>>) -> Payload {
+        let body = pool::share(spilled);
+        match apart {
+            Some(apart) => Payload::gathered(body, apart.pieces),
+            None => Payload::shared(body),
         }
     }
 
@@ -196,7 +203,7 @@ impl Writer {
     #[cold]
     fn spill(&mut self, more: usize) {
         let needed = (self.len + more).max(FIRST_ALLOCATION);
-        if needed >= LARGE_BYTES {
+        if needed >= POOLED_BYTES {
             self.spilled = pool::take(needed);
         }
         self.spilled.reserve_exact(needed);
