@@ -156,8 +156,8 @@ mod tests {
 
     use serde::{Deserialize, Serialize};
 
-    use super::super::argument_list::sealed::Marshal;
     use super::super::Shape;
+    use super::super::argument_list::sealed::Marshal;
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

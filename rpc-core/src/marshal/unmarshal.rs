@@ -22,7 +22,10 @@ pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: G
 
 /// Like [`unmarshal_within`], of a payload: a large [`Bytes`](bytes::Bytes) in the value shares its memory.
 #[inline]
-pub(crate) fn unmarshal_payload<'a, T: Deserialize<'a>>(payload: &'a Payload, guard: Guard) -> Result<T, Fault> {
+pub(crate) fn unmarshal_payload<'a, T: Deserialize<'a>>(
+    payload: &'a Payload,
+    guard: Guard,
+) -> Result<T, Fault> {
     Reader::within(payload, 0, guard).whole()
 }
 

@@ -247,12 +247,12 @@ impl Gather for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marshal::Shape;
 
     fn filled() -> (Outbox, Vec<u8>) {
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();
-        for (index, size) in
-            [3, APART_BYTES, 0, APART_BYTES + 1, APART_BYTES + 2, 90].into_iter().enumerate()
+        for (index, size) in [3, APART_BYTES, 0, APART_BYTES + 1, APART_BYTES + 2, 90].into_iter().enumerate()
         {
             let body = vec![index as u8; size];
             outbox.push(&Payload::from(Bytes::from(body.clone())), |out| out.push(0xee));
@@ -326,6 +326,38 @@ mod tests {
                 assert_eq!(outbox.len(), expected.len());
                 assert_eq!(drain(&mut outbox, usize::MAX), expected, "without {gone:?}");
             }
+        }
+    }
+
+    #[test]
+    fn frames_of_several_pieces_are_written_and_taken_back_whole() {
+        let large = |byte: u8| Bytes::from(vec![byte; APART_BYTES]);
+        let payloads = [
+            Payload::marshal(&(large(1), 1, large(2)), Shape::Named),
+            Payload::marshal(&(7, large(3), large(4), large(5), "end"), Shape::Named),
+            Payload::marshal(&(8,), Shape::Named),
+            Payload::marshal(&large(6), Shape::Named),
+        ]
+        .map(|payload| payload.expect("it can be marshalled"));
+        for gone in 0..1 << payloads.len() {
+            let mut outbox = Outbox::default();
+            let (mut expected, mut places, mut place) = (Vec::new(), Vec::new(), 0);
+            for (index, payload) in payloads.iter().enumerate() {
+                outbox.push(payload, |out| out.push(0xee));
+                if gone & 1 << index == 0 {
+                    expected.extend_from_slice(&(payload.len() as u32 + 1).to_be_bytes());
+                    expected.push(0xee);
+                    expected.extend_from_slice(payload);
+                } else {
+                    places.push(place);
+                }
+                place += LENGTH_BYTES + 1 + payload.len();
+            }
+            // In this order and in the other.
+            places.rotate_left(gone % 2);
+            places.into_iter().for_each(|place| outbox.take_back(place));
+            assert_eq!(outbox.len(), expected.len());
+            assert!(drain(&mut outbox, 5_000) == expected, "without {gone:b}");
         }
     }
 

@@ -112,8 +112,7 @@ impl Transfer {
         self.rest -= bytes;
         std::iter::from_fn(move || {
             let first = self.pieces.front_mut()?;
-            let slice =
-                if bytes < first.len() { first.split_to(bytes) } else { self.pieces.pop_front()? };
+            let slice = if bytes < first.len() { first.split_to(bytes) } else { self.pieces.pop_front()? };
             bytes -= slice.len();
             (!slice.is_empty()).then_some(slice)
         })
@@ -322,6 +321,7 @@ mod tests {
     use super::super::outbox::MAX_SLICES;
     use super::*;
     use crate::limits::Limits;
+    use crate::marshal::Shape;
     use crate::message::decode_fragment;
 
     fn sizes() -> Sizes {
@@ -391,6 +391,22 @@ mod tests {
             assert!(message[1..].iter().all(|byte| usize::from(*byte) == owner));
         }
         assert_eq!((transfers.bytes(), transfers.under_way_bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_stands_apart_in_a_message_is_cut_in_its_place() {
+        let part = |byte: u8, len: usize| Bytes::from(vec![byte; len]);
+        let value = (part(1, 300_000), 7, part(2, 5_000), "x".repeat(9_000), part(3, 10), part(4, 400_000));
+        let payload = Payload::marshal(&value, Shape::Named).expect("it can be marshalled");
+        let mut transfers = Transfers::default();
+        transfers.push(Transfer::new(Owner::Call(1), |out| out.push(0xee), &payload, &[0xc0]));
+        let mut message = Vec::new();
+        while !transfers.is_empty() {
+            let (fragments, _) = turn(&mut transfers, &sizes());
+            fragments.into_iter().for_each(|(_, _, data)| message.extend_from_slice(&data));
+        }
+        let expected = [&[0xee][..], payload.as_slice(), &[0xc0]].concat();
+        assert!(message == expected, "{} bytes, expected {}", message.len(), expected.len());
     }
 
     #[test]
