@@ -200,6 +200,26 @@ fn only_marshalling_names_rmp_serde() {
 }
 
 #[test]
+fn one_small_module_has_unsafe_code() {
+    let home = root().join("rpc-core/src/marshal/is_bytes.rs");
+    for folder in ["rpc-core/src", "rpc-transport/src", "rpc-macros/src", "src"] {
+        for (path, code) in sources(&root().join(folder)) {
+            let allows = code.contains("unsafe_code") && !code.contains("forbid(unsafe_code)");
+            let blocks = code.matches("unsafe {").count();
+            if path == home {
+                assert!(allows && (1..=4).contains(&blocks), "{blocks} blocks");
+                assert!(code.lines().count() <= 120, "it is no longer small");
+            } else {
+                assert!(!allows && blocks == 0, "{}", path.display());
+            }
+        }
+    }
+    // Elsewhere the compiler forbids it.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
 fn the_core_opens_no_sockets() {
     for (path, code) in sources(&root().join("rpc-core/src")) {
         for forbidden in ["TcpStream", "TcpListener", "UnixStream", "std::net", "tokio::net"] {

@@ -595,7 +595,7 @@ impl Raw {
                 Err(error) => error,
             },
             Err(failure) => match std::mem::replace(failure, CallFailure::Moved) {
-                CallFailure::App(value) => return Err(E::from_app(value.as_slice(), guard)),
+                CallFailure::App(value) => return Err(E::from_app(&value, guard)),
                 CallFailure::Rpc(error) => error,
                 CallFailure::Moved => Error::not_executed(Code::Unavailable, "there is no connection"),
             },

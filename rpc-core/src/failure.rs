@@ -55,7 +55,7 @@ pub trait MethodError: Sized + Send + 'static {
     fn into_failure(self, shape: Shape) -> Failure;
 
     #[doc(hidden)]
-    fn from_app(value: &[u8], guard: Guard) -> Self::CallError;
+    fn from_app(value: &Payload, guard: Guard) -> Self::CallError;
 }
 
 impl<E: Serialize + DeserializeOwned + Send + 'static> MethodError for E {
@@ -70,7 +70,7 @@ impl<E: Serialize + DeserializeOwned + Send + 'static> MethodError for E {
         }
     }
 
-    fn from_app(value: &[u8], guard: Guard) -> CallError<E> {
+    fn from_app(value: &Payload, guard: Guard) -> CallError<E> {
         match unmarshal_reply(value, "the method's error", guard) {
             Ok(error) => CallError::App(error),
             Err(error) => CallError::Rpc(error),
@@ -85,7 +85,7 @@ impl MethodError for Error {
         Failure::Rpc(self)
     }
 
-    fn from_app(_value: &[u8], _guard: Guard) -> Error {
+    fn from_app(_value: &Payload, _guard: Guard) -> Error {
         Error::new(
             Code::Internal,
             "the server answered with an error of its own, which this method does not have",
@@ -96,11 +96,11 @@ impl MethodError for Error {
 /// Unmarshals what the server answered; whatever is wrong with it, the procedure ran.
 #[inline]
 pub(crate) fn unmarshal_reply<'a, T: Deserialize<'a>>(
-    value: &'a [u8],
+    value: &'a Payload,
     what: &str,
     guard: Guard,
 ) -> Result<T, Error> {
-    match marshal::unmarshal_within(value, guard) {
+    match marshal::unmarshal_payload(value, guard) {
         Ok(value) => Ok(value),
         Err(fault) => Err(not_understood(what, &fault)),
     }

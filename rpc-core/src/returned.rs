@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> Returned for T {
 
     #[inline]
     fn from_reply(reply: RawReply<'_>) -> Result<T, Error> {
-        unmarshal_reply(reply.value.as_slice(), "the reply", reply.guard)
+        unmarshal_reply(reply.value, "the reply", reply.guard)
     }
 
     fn into_blocking(self, _: CallHome) -> T {
@@ -74,7 +74,7 @@ impl<T: DeserializeOwned, E: MethodError> Returned for Streaming<T, E> {
     const STREAMS: bool = true;
 
     fn from_reply(reply: RawReply<'_>) -> Result<Self, Error> {
-        let StreamArgument(_) = unmarshal_reply(reply.value.as_slice(), "the reply", reply.guard)?;
+        let StreamArgument(_) = unmarshal_reply(reply.value, "the reply", reply.guard)?;
         match reply.inlet {
             Some(inlet) => Ok(Streaming::new(inlet, reply.guard)),
             None => {

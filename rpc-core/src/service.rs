@@ -156,7 +156,7 @@ impl Request {
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
     #[inline]
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        match Arguments::new(self.params.as_slice(), self.method.arguments, self.guard) {
+        match Arguments::new(&self.params, self.method.arguments, self.guard) {
             Ok(arguments) => Ok(arguments),
             Err(error) => Err(Failure::Rpc(error)),
         }

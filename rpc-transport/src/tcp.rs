@@ -6,9 +6,13 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use rpc_core::{Address, ConnectFuture, Connector, Listener, RecvHalf, SendHalf, Transport};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Connects over TCP, with Nagle's algorithm off; `tcp://host:port` as a URL.
@@ -167,6 +171,9 @@ impl TcpTransport {
     fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         limit_unsent(&stream);
+        if is_near(stream.local_addr()?, peer) {
+            limit_unread(&stream);
+        }
         Ok(TcpTransport { peer, stream })
     }
 }
@@ -187,7 +194,7 @@ impl Transport for TcpTransport {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn limit_unsent(stream: &TcpStream) {
     // Without it large messages only make others wait longer, so a system that refuses is no reason to fail.
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -196,6 +203,37 @@ fn limit_unsent(_: &TcpStream) {}
 /// As much as one piece of a large message.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 64 * 1024;
+
+/// Whether both ends are on one machine.
+fn is_near(local: SocketAddr, peer: SocketAddr) -> bool {
+    let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
+    peer.is_loopback() || local == peer
+}
+
+/// Keeps what has come and was not read short as well, where there is no distance that a long queue would bridge: the
+/// system would let it grow to megabytes, and a small message would wait behind them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_unread(stream: &TcpStream) {
+    // A system that grants less would make large messages wait for their readers all the time.
+    static IS_GRANTED: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|socket| {
+            socket.set_recv_buffer_size(UNREAD_BYTES)?;
+            socket.recv_buffer_size()
+        });
+        tried.is_ok_and(|granted| granted >= 2 * UNREAD_BYTES)
+    });
+    if *IS_GRANTED {
+        let _ = SockRef::from(stream).set_recv_buffer_size(UNREAD_BYTES);
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_unread(_: &TcpStream) {}
+
+/// The least that costs large messages nothing. Linux grants twice what it is asked for, because it counts its own
+/// overhead (socket(7)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNREAD_BYTES: usize = 384 * 1024;
 
 fn address(socket: SocketAddr) -> Address {
     Address::new(format!("tcp://{socket}"))
@@ -304,8 +342,33 @@ mod tests {
     async fn the_systems_queue_is_short_on_both_sides() {
         let (client, server) = connected().await;
         for stream in [&client.stream, &server.stream] {
-            assert_eq!(socket2::SockRef::from(stream).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
+            assert_eq!(SockRef::from(stream).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_waits_to_be_read_is_bounded_on_one_machine() {
+        let (client, server) = connected().await;
+        let most: usize =
+            std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+        for stream in [&client.stream, &server.stream] {
+            let granted = SockRef::from(stream).recv_buffer_size().unwrap();
+            assert_eq!(granted == 2 * UNREAD_BYTES, most >= UNREAD_BYTES, "{granted} of {most}");
+        }
+    }
+
+    #[test]
+    fn both_ends_are_on_one_machine_if_their_addresses_say_so() {
+        let near = |local: &str, peer: &str| is_near(local.parse().unwrap(), peer.parse().unwrap());
+        assert!(near("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(near("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(near("[::1]:1", "[::1]:2"));
+        assert!(near("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:2"));
+        assert!(near("192.0.2.7:1", "192.0.2.7:2"));
+        assert!(!near("192.0.2.7:1", "192.0.2.8:1"));
+        assert!(!near("127.0.0.1:1", "192.0.2.8:1"));
+        assert!(!near("[2001:db8::1]:1", "[2001:db8::2]:1"));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::reader::Reader;
-use super::{Fault, Guard};
+use super::{Fault, Guard, Payload};
 use crate::error::{Code, Error, Executed};
 
 /// The arguments of a request, still marshalled; [`next`](Self::next) unmarshals them in order.
@@ -31,7 +31,21 @@ impl<'a> Arguments<'a> {
     /// If `params` is not an array; and if nothing is declared, what [`next`](Self::next) would find after the
     /// last argument.
     #[inline]
-    pub(crate) fn new(params: &'a [u8], names: &'static [&'static str], guard: Guard) -> Result<Self, Error> {
+    pub(crate) fn new(
+        params: &'a Payload,
+        names: &'static [&'static str],
+        guard: Guard,
+    ) -> Result<Self, Error> {
+        Self::of(params.body(), params.source(), names, guard)
+    }
+
+    #[inline]
+    fn of(
+        params: &'a [u8],
+        source: Option<&'a Payload>,
+        names: &'static [&'static str],
+        guard: Guard,
+    ) -> Result<Self, Error> {
         // Until nothing can fail any more there is only a slice: what is made of it is then written where it stays,
         // not copied there.
         let (left, rest) = match params {
@@ -41,9 +55,9 @@ impl<'a> Arguments<'a> {
             _ => Self::long_head(params, guard)?,
         };
         if names.is_empty() {
-            Self::without_names(rest, left, guard)?;
+            Arguments { reader: Reader::after(params, rest, source, guard), names, taken: 0, left }.end()?;
         }
-        Ok(Arguments { reader: Reader::after(params, rest, guard), names, taken: 0, left })
+        Ok(Arguments { reader: Reader::after(params, rest, source, guard), names, taken: 0, left })
     }
 
     /// How many arguments there are and where they begin, if there are many, or none and why.
@@ -52,11 +66,6 @@ impl<'a> Arguments<'a> {
         let mut reader = Reader::new(params, guard);
         let left = reader.array().map_err(no_arguments)?;
         Ok((left, reader.rest()))
-    }
-
-    /// Checks what follows where nothing is declared.
-    fn without_names(rest: &'a [u8], left: usize, guard: Guard) -> Result<(), Error> {
-        Arguments { reader: Reader::new(rest, guard), names: &[], taken: 0, left }.end()
     }
 
     /// The next argument.
@@ -141,8 +150,8 @@ mod tests {
 
     use serde::{Deserialize, Serialize};
 
+    use super::super::Shape;
     use super::super::argument_list::sealed::Marshal;
-    use super::super::{Payload, Shape};
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -156,7 +165,7 @@ mod tests {
     }
 
     fn arguments<'a>(params: &'a [u8], names: &'static [&'static str]) -> Result<Arguments<'a>, Error> {
-        Arguments::new(params, names, Guard::default())
+        Arguments::of(params, None, names, Guard::default())
     }
 
     /// What the last of two arguments, an `i64`, is refused with.

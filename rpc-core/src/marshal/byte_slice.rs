@@ -41,10 +41,10 @@ where
     };
 
     let writer = marshaller.writer();
-    let head = writer.len();
+    let head = writer.place();
     // A binary's head alone is nothing that can be asked of rmp-serde, so it is asked of what that is made of.
     rmp::encode::write_bin_len(writer, len as u32)?;
-    let body = writer.len();
+    let body = writer.place();
     writer.append(&[first_byte]);
     // An untagged enum's items may be bytes and others. Where all are integers the second arm does not exist, and
     // what remains of this is a copy of memory.
@@ -57,7 +57,7 @@ where
         })
     });
     writer.extend(len - 1, rest);
-    if others.is_empty() && writer.len() == body + len {
+    if others.is_empty() && writer.place() == body + len {
         return Ok(());
     }
 

@@ -43,7 +43,7 @@ impl<'a> Compound<'a> {
     #[inline]
     pub(super) fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
-        value.serialize(&mut *self.marshaller)
+        self.marshaller.value(value)
     }
 
     #[inline]
@@ -52,7 +52,7 @@ impl<'a> Compound<'a> {
             Some(outer) => {
                 let inner = std::mem::replace(self.marshaller.writer(), *outer);
                 (self.head)(self.marshaller, self.written)?;
-                self.marshaller.writer().append(inner.as_slice());
+                self.marshaller.writer().append_all(inner);
                 Ok(())
             }
             None if self.written == self.declared => Ok(()),
@@ -112,7 +112,7 @@ macro_rules! elements {
 
                 #[inline]
                 fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-                    value.serialize(&mut *self.0)
+                    self.0.value(value)
                 }
 
                 #[inline]
@@ -140,7 +140,7 @@ macro_rules! fields {
                     if self.0.shape == Shape::Named {
                         self.0.writer().text(name);
                     }
-                    value.serialize(&mut *self.0)
+                    self.0.value(value)
                 }
 
                 #[inline]

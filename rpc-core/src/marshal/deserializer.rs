@@ -7,6 +7,7 @@ use serde::Deserializer;
 use serde::de::{Error, Expected, Unexpected, Visitor};
 
 use super::access::{Binary, Elements, Entries, Extension, Places, UnitVariant, Variant};
+use super::is_bytes::visited;
 use super::reader::{Head, Loose, Reader, text};
 use super::{EXTENSION, Fault};
 
@@ -162,7 +163,13 @@ impl<'de> Reader<'de> {
 
     fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         match self.peek()? {
-            0xc4..=0xc6 => visitor.visit_borrowed_bytes(self.binary()?),
+            0xc4..=0xc6 => {
+                let bytes = self.binary()?;
+                match visited::<V>(|| self.share(bytes)) {
+                    Some(shared) => Ok(shared),
+                    None => visitor.visit_borrowed_bytes(bytes),
+                }
+            }
             EMPTY_ARRAY => {
                 // What a writer makes of empty bytes if it cannot tell them from an empty array.
                 self.step();

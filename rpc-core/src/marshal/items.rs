@@ -14,7 +14,7 @@ use crate::limits::BATCH_BYTES;
 pub(crate) struct ItemWriter {
     marshaller: Marshaller,
     count: u32,
-    /// How many bytes are whole items: beyond them is one that panicked while it was marshalled.
+    /// Where the whole items end: beyond is one that panicked while it was marshalled.
     whole: usize,
     /// All of the items, once they are in memory of their own; then no more are added.
     sealed: Option<Payload>,
@@ -38,15 +38,14 @@ impl ItemWriter {
     #[inline]
     pub(crate) fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
         debug_assert!(self.sealed.is_none(), "sealed items are cleared before the next ones");
-        let before = self.len();
-        match item.serialize(&mut self.marshaller) {
+        let before = self.marshaller.inner.get_ref().place();
+        match self.marshaller.value(item) {
             Ok(()) => {
-                let after = self.len();
-                if after > self.limit {
+                if self.len() > self.limit {
                     return self.exceeded(before);
                 }
                 self.count += 1;
-                self.whole = after;
+                self.whole = self.marshaller.inner.get_ref().place();
                 Ok(())
             }
             Err(fault) => {
@@ -79,7 +78,10 @@ impl ItemWriter {
     /// How many bytes the items take.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.as_slice().len()
+        match &self.sealed {
+            Some(sealed) => sealed.len(),
+            None => self.marshaller.inner.get_ref().len(),
+        }
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -90,10 +92,11 @@ impl ItemWriter {
         self.count == 0
     }
 
+    /// The items, if they are in one piece.
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> Option<&[u8]> {
         match &self.sealed {
-            Some(sealed) => sealed,
+            Some(sealed) => Some(sealed),
             None => self.marshaller.inner.get_ref().as_slice(),
         }
     }
@@ -107,7 +110,7 @@ impl ItemWriter {
             self.marshaller.writer().append(&next);
             self.count = 1;
         }
-        self.whole = self.len();
+        self.whole = self.marshaller.inner.get_ref().place();
     }
 
     /// Forgets what an item has left that panicked while it was marshalled.
@@ -140,15 +143,20 @@ impl ItemWriter {
     }
 }
 
-/// Unmarshals the first of the items in `bytes`, and says how many bytes it took.
+/// Unmarshals the item at a place in the [body](Payload::body) of `items`, and goes on to the next one.
 ///
 /// # Errors
 /// As [`unmarshal_within`](super::unmarshal_within).
 #[inline]
-pub(crate) fn unmarshal_item<T: DeserializeOwned>(bytes: &[u8], guard: Guard) -> Result<(T, usize), Fault> {
-    let mut reader = Reader::new(bytes, guard);
+pub(crate) fn unmarshal_item<T: DeserializeOwned>(
+    items: &Payload,
+    at: &mut usize,
+    guard: Guard,
+) -> Result<T, Fault> {
+    let mut reader = Reader::within(items, *at, guard);
     let item = reader.value()?;
-    Ok((item, bytes.len() - reader.rest().len()))
+    *at = items.body().len() - reader.rest().len();
+    Ok(item)
 }
 
 #[cfg(test)]
@@ -173,13 +181,13 @@ mod tests {
                 assert!(items.push(&Refuses).is_err());
             }
             assert_eq!(items.count(), 100);
-            let mut bytes = items.as_slice();
+            let bytes = Payload::from_slice(items.as_slice().unwrap());
+            let mut at = 0;
             for number in 0..100u64 {
-                let (item, taken) = unmarshal_item::<u64>(bytes, Guard::default()).unwrap();
+                let item = unmarshal_item::<u64>(&bytes, &mut at, Guard::default()).unwrap();
                 assert_eq!(item, number << 30, "round {round}");
-                bytes = &bytes[taken..];
             }
-            assert!(bytes.is_empty());
+            assert_eq!(at, bytes.len());
             items.clear();
             assert_eq!((items.is_empty(), items.len()), (true, 0));
         }
@@ -188,7 +196,7 @@ mod tests {
         assert!(items.is_empty());
         items.push("more").unwrap();
         assert_eq!(items.seal().as_slice(), b"\xa4more");
-        assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, &b"\xa4more"[..]));
+        assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, Some(&b"\xa4more"[..])));
         items.clear();
         assert_eq!((items.is_empty(), items.len()), (true, 0));
     }
@@ -209,7 +217,7 @@ mod tests {
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| items.push(&Panics)));
             assert!(panicked.is_err());
             items.recover();
-            assert_eq!((items.count(), items.as_slice()), (before, &vec![7; before as usize][..]));
+            assert_eq!((items.count(), items.as_slice()), (before, Some(&vec![7; before as usize][..])));
         }
     }
 
@@ -221,13 +229,13 @@ mod tests {
             items.push(text).unwrap();
         }
         assert!(items.is_full(), "the last one was too much");
-        assert_eq!((items.count(), items.as_slice()), (2, &b"\xa41234\xa45678"[..]));
+        assert_eq!((items.count(), items.as_slice()), (2, Some(&b"\xa41234\xa45678"[..])));
         items.clear();
-        assert_eq!((items.count(), items.as_slice()), (1, &b"\xa19"[..]));
+        assert_eq!((items.count(), items.as_slice()), (1, Some(&b"\xa19"[..])));
         let error = items.push("1234567890").unwrap_err();
         assert_eq!(error.code(), Code::ResourceExhausted);
         let message = "an item of 11 bytes, the other side takes messages of 10 bytes at most";
         assert_eq!(error.message(), message);
-        assert_eq!((items.count(), items.as_slice()), (1, &b"\xa19"[..]), "it left no trace");
+        assert_eq!((items.count(), items.as_slice()), (1, Some(&b"\xa19"[..])), "it left no trace");
     }
 }

@@ -20,7 +20,9 @@ mod byte_slice;
 mod compound;
 mod deserializer;
 mod fault;
+mod gathered;
 mod guard;
+mod is_bytes;
 mod items;
 mod payload;
 mod reader;
@@ -40,13 +42,14 @@ use serde::de::DeserializeOwned;
 pub use self::argument_list::ArgumentList;
 pub use self::arguments::Arguments;
 pub(crate) use self::fault::Fault;
+pub(crate) use self::gathered::{APART_BYTES, Gather};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::items::{ItemWriter, unmarshal_item};
 pub use self::payload::Payload;
 pub use self::stream_argument::StreamArgument;
 pub(crate) use self::stream_argument::{STREAM_REPLY, is_stream_reply};
 pub use self::timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};
-pub(crate) use self::unmarshal::{unmarshal, unmarshal_within};
+pub(crate) use self::unmarshal::{unmarshal, unmarshal_payload};
 
 /// The name of newtypes that stand for an extension: a pair of its type and its bytes.
 const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;

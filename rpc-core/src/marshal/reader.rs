@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use super::{Fault, Guard};
+use bytes::Bytes;
+
+use super::{Fault, Guard, Payload};
 
 /// What is left of some bytes, and of the depth and memory that their values may take.
 pub(super) struct Reader<'de> {
@@ -17,6 +19,8 @@ pub(super) struct Reader<'de> {
     /// How many more bytes of memory may be filled.
     budget: usize,
     pub(super) loose: Loose,
+    /// Where the bytes lie, if that can be shared.
+    source: Option<&'de Payload>,
 }
 
 /// What became of the binaries that came where anything was asked for; see [`Reader::value`].
@@ -51,15 +55,22 @@ pub(super) enum Head<'de> {
 impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
-        let budget = guard.budget().saturating_add(bytes.len());
-        Reader { rest: bytes, depth: guard.depth(), budget, room: 0, loose: Loose::None }
+        Reader::after(bytes, bytes, None, guard)
     }
 
-    /// The same when only the `rest` of the bytes is left to read.
+    /// Reads a payload from a place in its [body](Payload::body) on.
     #[inline]
-    pub(super) fn after(bytes: &[u8], rest: &'de [u8], guard: Guard) -> Self {
-        let budget = guard.budget().saturating_add(bytes.len());
-        Reader { rest, depth: guard.depth(), budget, room: 0, loose: Loose::None }
+    pub(super) fn within(payload: &'de Payload, at: usize, guard: Guard) -> Self {
+        let rest = payload.body().get(at..).unwrap_or_default();
+        Reader::after(rest, rest, payload.source(), guard)
+    }
+
+    /// Reads bytes of which only the `rest` is left, and which are the body of the source if there is one.
+    #[inline]
+    pub(super) fn after(bytes: &[u8], rest: &'de [u8], source: Option<&'de Payload>, guard: Guard) -> Self {
+        let len = source.map_or(bytes.len(), Payload::len);
+        let budget = guard.budget().saturating_add(len);
+        Reader { rest, depth: guard.depth(), budget, room: 0, loose: Loose::None, source }
     }
 
     /// The length of the array that comes next, for a caller who will read its elements.
@@ -93,7 +104,7 @@ impl<'de> Reader<'de> {
     pub(super) fn binary(&mut self) -> Result<&'de [u8], Fault> {
         if self.peek()? == 0xc4 {
             let [len] = self.after_marker()?;
-            return self.take(len.into());
+            return self.contents(len.into());
         }
         match self.head()? {
             Head::Bin(bytes) => Ok(bytes),
@@ -196,7 +207,7 @@ impl<'de> Reader<'de> {
             0xc3 => Head::Bool(true),
             0xc4..=0xc6 => {
                 let len = self.length(marker - 0xc4)?;
-                Head::Bin(self.take(len)?)
+                Head::Bin(self.contents(len)?)
             }
             0xc7..=0xc9 => {
                 let len = self.length(marker - 0xc7)?;
@@ -275,6 +286,23 @@ impl<'de> Reader<'de> {
             // Where a usize is smaller than 32 bits, such a length is more than memory holds anyway.
             _ => usize::try_from(u32::from_be_bytes(self.chunk()?)).unwrap_or(usize::MAX),
         })
+    }
+
+    /// The contents of a binary, whose head has been read: they may stand apart.
+    #[inline]
+    fn contents(&mut self, len: usize) -> Result<&'de [u8], Fault> {
+        match self.source {
+            Some(payload) => match payload.apart(payload.body().len() - self.rest.len()) {
+                Some(piece) => Ok(piece),
+                None => self.take(len),
+            },
+            None => self.take(len),
+        }
+    }
+
+    /// Contents of a binary that was read, for somebody who keeps them, without copying them.
+    pub(super) fn share(&self, contents: &[u8]) -> Option<Bytes> {
+        self.source?.share(contents)
     }
 
     #[inline]

@@ -4,11 +4,14 @@
 //! rmp-serde's. What is inside an array or a map is always serialized here again, so that bytes are found wherever
 //! they are, and so that lengths are true. The tests compare all bytes with what rmp-serde writes alone.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::byte_slice::{self, might_be_bytes};
 use super::compound::{Compound, Places};
+use super::gathered::APART_BYTES;
+use super::is_bytes::as_bytes;
 use super::payload::Payload;
 use super::writer::Writer;
 use super::{EXTENSION, Fault, Shape};
@@ -33,6 +36,25 @@ impl Marshaller {
     #[inline]
     pub(super) fn writer(&mut self) -> &mut Writer {
         self.inner.get_mut()
+    }
+
+    /// Marshals a value, whole or part of another: a large [`Bytes`] as it is, and what is to be a slice of bytes to
+    /// serde, by copying it.
+    #[inline]
+    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        match as_bytes(value) {
+            Some(bytes) if bytes.len() >= APART_BYTES => self.keep(bytes),
+            _ => value.serialize(self),
+        }
+    }
+
+    /// A binary whose contents stay where they are.
+    #[cold]
+    fn keep(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        let writer = self.writer();
+        rmp::encode::write_bin_len(writer, bytes.len() as u32)?;
+        writer.keep(bytes.clone());
+        Ok(())
     }
 
     /// The beginning of an array of `len` values, which must follow.
@@ -146,7 +168,7 @@ impl<'a> Serializer for &'a mut Marshaller {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
-        value.serialize(self)
+        self.value(value)
     }
 
     #[inline]
@@ -156,7 +178,7 @@ impl<'a> Serializer for &'a mut Marshaller {
         value: &T,
     ) -> Result<(), Fault> {
         if name != EXTENSION {
-            return value.serialize(self);
+            return self.value(value);
         }
         self.inner.serialize_newtype_struct(name, value)?;
         Ok(())
@@ -171,7 +193,7 @@ impl<'a> Serializer for &'a mut Marshaller {
         value: &T,
     ) -> Result<(), Fault> {
         self.variant(variant)?;
-        value.serialize(self)
+        self.value(value)
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::reader::{Loose, Reader};
-use super::{Fault, Guard};
+use super::{Fault, Guard, Payload};
 
 /// Unmarshals one whole value within the default [`Guard`]; bytes that follow it are an error.
 ///
@@ -11,19 +11,32 @@ use super::{Fault, Guard};
 /// The [`Fault`] says what was expected where, and what came. Which code that is, and whether the call ran, is
 /// for the caller to say.
 pub(crate) fn unmarshal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
-    unmarshal_within(bytes, Guard::default())
+    Reader::new(bytes, Guard::default()).whole()
 }
 
 /// Like [`unmarshal`], within another [`Guard`].
-#[inline]
+#[cfg(test)]
 pub(crate) fn unmarshal_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], guard: Guard) -> Result<T, Fault> {
-    let mut reader = Reader::new(bytes, guard);
-    let value = reader.value()?;
-    reader.end()?;
-    Ok(value)
+    Reader::new(bytes, guard).whole()
+}
+
+/// Like [`unmarshal_within`], of a payload: a large [`Bytes`](bytes::Bytes) in the value shares its memory.
+#[inline]
+pub(crate) fn unmarshal_payload<'a, T: Deserialize<'a>>(
+    payload: &'a Payload,
+    guard: Guard,
+) -> Result<T, Fault> {
+    Reader::within(payload, 0, guard).whole()
 }
 
 impl<'de> Reader<'de> {
+    #[inline]
+    fn whole<T: Deserialize<'de>>(mut self) -> Result<T, Fault> {
+        let value = self.value()?;
+        self.end()?;
+        Ok(value)
+    }
+
     /// Unmarshals the next value.
     ///
     /// A binary is bytes to some types and a sequence to others (`Vec<u8>` among them), and each asks for what it

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
+
 use super::payload::{INLINE, Payload};
-use crate::pool::{self, LARGE_BYTES};
+use crate::pool::{self, POOLED_BYTES};
 
 /// The first allocation of a payload that does not fit inline.
 const FIRST_ALLOCATION: usize = 512;
@@ -16,19 +18,39 @@ pub(super) struct Writer {
     inline: [u8; INLINE],
     /// Everything, once it did not fit; not allocated before.
     spilled: Vec<u8>,
+    /// What stands apart of it; boxed, because most payloads have none.
+    apart: Option<Box<Apart>>,
+}
+
+/// Contents of binaries that were not copied.
+#[derive(Default)]
+struct Apart {
+    /// Each with the place before which it belongs.
+    pieces: Vec<(usize, Bytes)>,
+    len: usize,
 }
 
 impl Writer {
     #[inline]
     pub(super) fn new() -> Self {
-        Writer { len: 0, inline: [0; INLINE], spilled: Vec::new() }
+        Writer { len: 0, inline: [0; INLINE], spilled: Vec::new(), apart: None }
     }
 
     #[inline]
     pub(super) fn finish(self) -> Payload {
         match u8::try_from(self.len) {
             Ok(len) if self.len <= INLINE => Payload::in_place(len, self.inline),
-            _ => Payload::shared(pool::share(self.spilled)),
+            _ => Writer::finish_spilled(self.spilled, self.apart),
+        }
+    }
+
+    // Not inlined, or the compiler takes small payloads for the exception.
+    #[cold]
+    fn finish_spilled(spilled: Vec<u8>, apart: Option<Box<Apart>>) -> Payload {
+        let body = pool::share(spilled);
+        match apart {
+            Some(apart) => Payload::gathered(body, apart.pieces),
+            None => Payload::shared(body),
         }
     }
 
@@ -37,34 +59,88 @@ impl Writer {
         // What has spilled once is likely to do so again, and then needs no second copy.
         self.len = if self.spilled.capacity() > 0 { INLINE + 1 } else { 0 };
         self.spilled.clear();
+        self.apart = None;
     }
 
     /// Lets go of all memory, with what is in it.
     pub(super) fn release(&mut self) {
         self.len = 0;
         self.spilled = Vec::new();
+        self.apart = None;
     }
 
-    /// How many bytes there are.
+    /// How many bytes there are, with those that stand apart.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.as_slice().len()
+        self.place() + self.apart.as_ref().map_or(0, |apart| apart.len)
     }
 
+    /// Where the next byte goes, among those that do not stand apart.
     #[inline]
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(super) fn place(&self) -> usize {
+        self.body().len()
+    }
+
+    /// The bytes that do not stand apart.
+    #[inline]
+    fn body(&self) -> &[u8] {
         self.inline.get(..self.len).unwrap_or(&self.spilled)
     }
 
-    /// Takes back everything from position `from` on, as a vector.
+    /// All bytes, if none stand apart.
+    #[inline]
+    pub(super) fn as_slice(&self) -> Option<&[u8]> {
+        if self.apart.is_none() { Some(self.body()) } else { None }
+    }
+
+    /// Takes back everything from a [place](Self::place) on, as a vector.
     pub(super) fn split_off(&mut self, from: usize) -> Vec<u8> {
-        let tail = self.as_slice().get(from..).unwrap_or_default().to_vec();
+        let mut tail = Vec::new();
+        let mut at = from;
+        let body = self.inline.get(..self.len).unwrap_or(&self.spilled);
+        if let Some(apart) = &mut self.apart {
+            // What ends at this place stays: what begins here has its head behind it.
+            let stays = apart.pieces.partition_point(|(place, _)| *place <= from);
+            for (place, piece) in apart.pieces.drain(stays..) {
+                tail.extend_from_slice(&body[at..place]);
+                tail.extend_from_slice(&piece);
+                at = place;
+                apart.len -= piece.len();
+            }
+        }
+        tail.extend_from_slice(body.get(at..).unwrap_or_default());
         if self.len <= INLINE {
             self.len = self.len.min(from)
         } else {
             self.spilled.truncate(from)
         }
         tail
+    }
+
+    /// Appends bytes that stay where they are.
+    pub(super) fn keep(&mut self, bytes: Bytes) {
+        // Whatever has something apart is not in place, so that only those look for it.
+        if self.len <= INLINE {
+            self.spill(0);
+        }
+        let place = self.spilled.len();
+        let apart = self.apart.get_or_insert_default();
+        apart.len += bytes.len();
+        apart.pieces.push((place, bytes));
+    }
+
+    /// Appends all of another.
+    pub(super) fn append_all(&mut self, other: Writer) {
+        let base = self.place();
+        self.append(other.body());
+        if let Some(mut others) = other.apart {
+            if self.len <= INLINE {
+                self.spill(0);
+            }
+            let apart = self.apart.get_or_insert_default();
+            apart.len += others.len;
+            apart.pieces.extend(others.pieces.drain(..).map(|(place, bytes)| (base + place, bytes)));
+        }
     }
 
     #[inline]
@@ -127,7 +203,7 @@ impl Writer {
     #[cold]
     fn spill(&mut self, more: usize) {
         let needed = (self.len + more).max(FIRST_ALLOCATION);
-        if needed >= LARGE_BYTES {
+        if needed >= POOLED_BYTES {
             self.spilled = pool::take(needed);
         }
         self.spilled.reserve_exact(needed);

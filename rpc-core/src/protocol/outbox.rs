@@ -5,10 +5,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use crate::frame::LENGTH_BYTES;
-use crate::marshal::Payload;
-
-/// A payload from this size on is handed to the transport where it lies; below, copying costs less.
-const GATHER_BYTES: usize = 4 * 1024;
+use crate::marshal::{APART_BYTES, Gather, Payload};
 
 /// A buffer that a burst has blown up beyond this is given back to the allocator.
 const KEEP_BYTES: usize = 64 * 1024;
@@ -20,7 +17,7 @@ pub(crate) const MAX_SLICES: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
-    /// Payloads, each with the place in `bytes` before which it stands.
+    /// Large payloads, or parts of some, each with the place in `bytes` before which it stands.
     payloads: Vec<(usize, Bytes)>,
     len: usize,
     /// How much of it has been written, counted in whole payloads and bytes.
@@ -51,20 +48,25 @@ impl Outbox {
 
     /// Appends a frame: what `head` appends, then the payload.
     pub(crate) fn push(&mut self, payload: &Payload, head: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
+        self.push_frame(|outbox| {
+            head(&mut outbox.bytes);
+            payload.hand_over(outbox);
+        });
+    }
+
+    /// Appends a frame of what `fill` appends, and gives its size.
+    #[inline]
+    fn push_frame(&mut self, fill: impl FnOnce(&mut Self)) -> usize {
+        let (start, apart) = (self.bytes.len(), self.payloads.len());
         self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
-        head(&mut self.bytes);
-        let gathered = payload.bytes().filter(|bytes| bytes.len() >= GATHER_BYTES);
-        match gathered {
-            Some(bytes) => self.payloads.push((self.bytes.len(), bytes.clone())),
-            None => self.bytes.extend_from_slice(payload.as_slice()),
-        }
-        let gathered = gathered.map_or(0, Bytes::len);
-        let frame = self.bytes.len() - start + gathered;
+        fill(self);
+        let apart: usize = self.payloads[apart..].iter().map(|(_, payload)| payload.len()).sum();
+        let frame = self.bytes.len() - start + apart;
         // Senders check a frame against the other side's limit, which is below 4 GiB.
         let length = (frame - LENGTH_BYTES) as u32;
         self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         self.len += frame;
+        frame
     }
 
     /// Appends a frame whose payload is copied, however large it is.
@@ -76,24 +78,17 @@ impl Outbox {
     }
 
     /// Appends a fragment: what `head` appends, then the slices. Gives its size. Nothing but fragments may follow.
-    pub(crate) fn push_fragment(&mut self, slices: [Bytes; 3], head: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
-        head(&mut self.bytes);
-        let mut gathered = 0;
-        for slice in slices {
-            if slice.len() >= GATHER_BYTES {
-                gathered += slice.len();
-                self.payloads.push((self.bytes.len(), slice));
-            } else {
-                self.bytes.extend_from_slice(&slice);
+    pub(crate) fn push_fragment(
+        &mut self,
+        slices: impl Iterator<Item = Bytes>,
+        head: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        let frame = self.push_frame(|outbox| {
+            head(&mut outbox.bytes);
+            for slice in slices {
+                if slice.len() < APART_BYTES { outbox.copy(&slice) } else { outbox.keep(slice) }
             }
-        }
-        let frame = self.bytes.len() - start + gathered;
-        // A fragment is far below 4 GiB.
-        let length = (frame - LENGTH_BYTES) as u32;
-        self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
-        self.len += frame;
+        });
         self.fragments += frame;
         frame
     }
@@ -119,15 +114,20 @@ impl Outbox {
             return debug_assert!(false, "a frame begins there");
         };
         let frame = LENGTH_BYTES + u32::from_be_bytes(*length) as usize;
-        // Its payload stands apart if the rest of it ends before the whole does.
-        let apart = self.payloads.get(index).filter(|(before, _)| *before < start + frame);
-        let head = frame - apart.map_or(0, |(_, payload)| payload.len());
-        if apart.is_some_and(|(before, _)| *before == start + head) {
-            self.payloads.remove(index);
+        // What stands apart is of this frame if it stands before the end of what does not.
+        let mut rest = frame;
+        let mut end = index;
+        while let Some((before, payload)) = self.payloads.get(end) {
+            match rest.checked_sub(payload.len()) {
+                Some(without) if *before <= start + without => rest = without,
+                _ => break,
+            }
+            end += 1;
         }
-        self.bytes.drain(start..start + head);
+        self.payloads.drain(index..end);
+        self.bytes.drain(start..start + rest);
         for (before, _) in &mut self.payloads[index..] {
-            *before -= head;
+            *before -= rest;
         }
         self.len -= frame;
         self.taken_back.push((place, frame));
@@ -232,15 +232,27 @@ impl Outbox {
     }
 }
 
+impl Gather for Outbox {
+    #[inline]
+    fn copy(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn keep(&mut self, bytes: Bytes) {
+        self.payloads.push((self.bytes.len(), bytes));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marshal::Shape;
 
     fn filled() -> (Outbox, Vec<u8>) {
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();
-        for (index, size) in
-            [3, GATHER_BYTES, 0, GATHER_BYTES + 1, GATHER_BYTES + 2, 90].into_iter().enumerate()
+        for (index, size) in [3, APART_BYTES, 0, APART_BYTES + 1, APART_BYTES + 2, 90].into_iter().enumerate()
         {
             let body = vec![index as u8; size];
             outbox.push(&Payload::from(Bytes::from(body.clone())), |out| out.push(0xee));
@@ -278,9 +290,9 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();
         for index in 0..3 * MAX_SLICES {
-            let body = vec![index as u8; GATHER_BYTES];
+            let body = vec![index as u8; APART_BYTES];
             outbox.push(&Payload::from(Bytes::from(body.clone())), |_| {});
-            expected.extend_from_slice(&(GATHER_BYTES as u32).to_be_bytes());
+            expected.extend_from_slice(&(APART_BYTES as u32).to_be_bytes());
             expected.extend_from_slice(&body);
         }
         assert_eq!(drain(&mut outbox, usize::MAX), expected);
@@ -288,7 +300,7 @@ mod tests {
 
     #[test]
     fn frames_taken_back_leave_the_others_as_they_are() {
-        let sizes = [3, GATHER_BYTES, 0, GATHER_BYTES + 1, GATHER_BYTES + 2, 90];
+        let sizes = [3, APART_BYTES, 0, APART_BYTES + 1, APART_BYTES + 2, 90];
         // All orders of taking three of the six back, the large ones among them.
         for first in 0..sizes.len() {
             for second in (0..sizes.len()).filter(|second| *second != first) {
@@ -314,6 +326,38 @@ mod tests {
                 assert_eq!(outbox.len(), expected.len());
                 assert_eq!(drain(&mut outbox, usize::MAX), expected, "without {gone:?}");
             }
+        }
+    }
+
+    #[test]
+    fn frames_of_several_pieces_are_written_and_taken_back_whole() {
+        let large = |byte: u8| Bytes::from(vec![byte; APART_BYTES]);
+        let payloads = [
+            Payload::marshal(&(large(1), 1, large(2)), Shape::Named),
+            Payload::marshal(&(7, large(3), large(4), large(5), "end"), Shape::Named),
+            Payload::marshal(&(8,), Shape::Named),
+            Payload::marshal(&large(6), Shape::Named),
+        ]
+        .map(|payload| payload.expect("it can be marshalled"));
+        for gone in 0..1 << payloads.len() {
+            let mut outbox = Outbox::default();
+            let (mut expected, mut places, mut place) = (Vec::new(), Vec::new(), 0);
+            for (index, payload) in payloads.iter().enumerate() {
+                outbox.push(payload, |out| out.push(0xee));
+                if gone & 1 << index == 0 {
+                    expected.extend_from_slice(&(payload.len() as u32 + 1).to_be_bytes());
+                    expected.push(0xee);
+                    expected.extend_from_slice(payload);
+                } else {
+                    places.push(place);
+                }
+                place += LENGTH_BYTES + 1 + payload.len();
+            }
+            // In this order and in the other.
+            places.rotate_left(gone % 2);
+            places.into_iter().for_each(|place| outbox.take_back(place));
+            assert_eq!(outbox.len(), expected.len());
+            assert!(drain(&mut outbox, 5_000) == expected, "without {gone:b}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::connection::Violation;
 use super::transfers::MAX_UNDER_WAY;
 use crate::limits::Limits;
 use crate::message::{Fragment, Hello, Reason, unknown_fragment};
-use crate::pool::{self, LARGE_BYTES};
+use crate::pool;
 
 /// From so much of a large message on it is kept in memory of the pool: whoever wants to hoard that has to send.
 const POOLED_BYTES: usize = 64 * 1024;
@@ -191,7 +191,7 @@ impl Unfinished {
         if self.bytes.capacity() - come >= more {
             return;
         }
-        if self.size >= LARGE_BYTES && come < POOLED_BYTES && come + more >= POOLED_BYTES {
+        if self.size >= 2 * POOLED_BYTES && come < POOLED_BYTES && come + more >= POOLED_BYTES {
             let mut piece = pool::take(self.size);
             piece.extend_from_slice(&self.bytes);
             self.bytes = piece;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::outbox::Outbox;
 use super::streams::StreamKey;
-use crate::marshal::Payload;
+use crate::marshal::{Gather, Payload};
 use crate::message::{FRAGMENT_HEAD_BYTES, Hello, encode_fragment};
 
 /// A message from this size on goes in fragments; below, cutting it costs more than others wait for it.
@@ -78,8 +78,8 @@ pub(crate) enum Owner {
 #[derive(Debug)]
 pub(crate) struct Transfer {
     owner: Owner,
-    /// What has not gone yet; their sum.
-    pieces: [Bytes; 3],
+    /// What has not gone yet, and how much it is.
+    pieces: VecDeque<Bytes>,
     rest: usize,
     /// What must not overtake it.
     followers: Vec<Transfer>,
@@ -93,10 +93,11 @@ impl Transfer {
         payload: &Payload,
         tail: &'static [u8],
     ) -> Self {
-        let mut bytes = Vec::new();
-        head(&mut bytes);
-        let payload = payload.bytes().cloned().unwrap_or_else(|| Bytes::copy_from_slice(payload));
-        let pieces = [Bytes::from(bytes), payload, Bytes::from_static(tail)];
+        let mut pieces = Pieces::default();
+        head(&mut pieces.begun);
+        payload.hand_over(&mut pieces);
+        pieces.copy(tail);
+        let pieces = pieces.finish();
         let rest = pieces.iter().map(Bytes::len).sum();
         Transfer { owner, pieces, rest, followers: Vec::new() }
     }
@@ -106,15 +107,46 @@ impl Transfer {
         self.rest
     }
 
-    /// Takes the next bytes, so many at most, as slices of the pieces.
-    fn cut(&mut self, mut bytes: usize) -> [Bytes; 3] {
-        let cut = self.pieces.each_mut().map(|piece| {
-            let slice = piece.split_to(bytes.min(piece.len()));
+    /// Takes the next bytes, no more than there are, as slices of the pieces.
+    fn cut(&mut self, mut bytes: usize) -> impl Iterator<Item = Bytes> {
+        self.rest -= bytes;
+        std::iter::from_fn(move || {
+            let first = self.pieces.front_mut()?;
+            let slice = if bytes < first.len() { first.split_to(bytes) } else { self.pieces.pop_front()? };
             bytes -= slice.len();
-            slice
-        });
-        self.rest -= cut.iter().map(Bytes::len).sum::<usize>();
-        cut
+            (!slice.is_empty()).then_some(slice)
+        })
+    }
+}
+
+/// The pieces of a message: what is small is put together.
+#[derive(Default)]
+struct Pieces {
+    whole: VecDeque<Bytes>,
+    begun: Vec<u8>,
+}
+
+impl Pieces {
+    fn finish(mut self) -> VecDeque<Bytes> {
+        self.end();
+        self.whole
+    }
+
+    fn end(&mut self) {
+        if !self.begun.is_empty() {
+            self.whole.push_back(std::mem::take(&mut self.begun).into());
+        }
+    }
+}
+
+impl Gather for Pieces {
+    fn copy(&mut self, bytes: &[u8]) {
+        self.begun.extend_from_slice(bytes);
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        self.end();
+        self.whole.push_back(bytes);
     }
 }
 
@@ -206,13 +238,12 @@ impl Transfers {
         self.start_waiting(sizes);
         let mut under_way = self.under_way.pop_front()?;
         under_way.begun = true;
-        let slices = under_way.transfer.cut(sizes.fragment.min(most.max(LEAST_BYTES)));
-        let length = slices.iter().map(Bytes::len).sum();
+        let length = sizes.fragment.min(most.max(LEAST_BYTES)).min(under_way.transfer.rest);
         self.rest -= length;
-        let rest = under_way.transfer.rest;
+        let rest = under_way.transfer.rest - length;
         let number = u64::from(under_way.number);
-        let bytes =
-            outbox.push_fragment(slices, |out| encode_fragment(out, number, Some(rest as u64), length));
+        let head = |out: &mut Vec<u8>| encode_fragment(out, number, Some(rest as u64), length);
+        let bytes = outbox.push_fragment(under_way.transfer.cut(length), head);
         let gone = if rest == 0 {
             self.under_way_bytes -= under_way.size;
             let Transfer { owner, followers, .. } = under_way.transfer;
@@ -290,6 +321,7 @@ mod tests {
     use super::super::outbox::MAX_SLICES;
     use super::*;
     use crate::limits::Limits;
+    use crate::marshal::Shape;
     use crate::message::decode_fragment;
 
     fn sizes() -> Sizes {
@@ -359,6 +391,22 @@ mod tests {
             assert!(message[1..].iter().all(|byte| usize::from(*byte) == owner));
         }
         assert_eq!((transfers.bytes(), transfers.under_way_bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_stands_apart_in_a_message_is_cut_in_its_place() {
+        let part = |byte: u8, len: usize| Bytes::from(vec![byte; len]);
+        let value = (part(1, 300_000), 7, part(2, 5_000), "x".repeat(9_000), part(3, 10), part(4, 400_000));
+        let payload = Payload::marshal(&value, Shape::Named).expect("it can be marshalled");
+        let mut transfers = Transfers::default();
+        transfers.push(Transfer::new(Owner::Call(1), |out| out.push(0xee), &payload, &[0xc0]));
+        let mut message = Vec::new();
+        while !transfers.is_empty() {
+            let (fragments, _) = turn(&mut transfers, &sizes());
+            fragments.into_iter().for_each(|(_, _, data)| message.extend_from_slice(&data));
+        }
+        let expected = [&[0xee][..], payload.as_slice(), &[0xc0]].concat();
+        assert!(message == expected, "{} bytes, expected {}", message.len(), expected.len());
     }
 
     #[test]

@@ -86,10 +86,10 @@ impl Outlet for LinkOutlet {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, items: &mut ItemWriter, more: bool) -> Poll<bool> {
         let count = items.count();
-        let bytes = if items.len() >= LARGE_BYTES {
-            BatchBytes::Large(items.seal())
-        } else {
-            BatchBytes::Small(items.as_slice())
+        let small = items.len() < LARGE_BYTES && items.as_slice().is_some();
+        let bytes = match items.as_slice() {
+            Some(bytes) if small => BatchBytes::Small(bytes),
+            _ => BatchBytes::Large(items.seal()),
         };
         let batch = Batch { count, bytes };
         match self.link.send_items(self.key, batch, more, cx.waker()) {

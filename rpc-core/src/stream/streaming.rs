@@ -82,10 +82,9 @@ impl<T: DeserializeOwned, E: MethodError> Streaming<T, E> {
     }
 
     fn unmarshal_next(&mut self) -> Result<T, Error> {
-        let (item, taken) = unmarshal_item(&self.bytes[self.at..], self.guard).map_err(undecodable)?;
-        self.at += taken;
+        let item = unmarshal_item(&self.bytes, &mut self.at, self.guard).map_err(undecodable)?;
         self.left -= 1;
-        if self.left == 0 && self.at < self.bytes.len() {
+        if self.left == 0 && self.at < self.bytes.body().len() {
             return Err(undecodable(format_args!("bytes follow the last of {} items", self.bytes.len())));
         }
         Ok(item)
@@ -112,7 +111,7 @@ impl<T: DeserializeOwned, E: MethodError> Stream for Streaming<T, E> {
                     this.inlet = None;
                     return Poll::Ready(ending.err().map(|failure| {
                         Err(match failure {
-                            Failure::App(value) => E::from_app(value.as_slice(), this.guard),
+                            Failure::App(value) => E::from_app(&value, this.guard),
                             Failure::Rpc(error) => error.into(),
                         })
                     }));

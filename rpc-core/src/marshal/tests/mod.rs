@@ -1,5 +1,6 @@
 //! Marshalling as a whole: hostile bytes, serde's data model, and rmp-serde as a second opinion.
 
+mod apart;
 mod hostile;
 mod memory;
 mod model;

@@ -15,9 +15,12 @@ use super::running::Source;
 use super::{Driver, End, READS_A_TURN, Side};
 use crate::frame::{self, LENGTH_BYTES};
 use crate::message::{FRAGMENT_BEGUN_BYTES, Fragment, Malformed, Reason, decode_fragment};
-use crate::pool::{self, LARGE_BYTES};
+use crate::pool::{self, POOLED_BYTES};
 use crate::protocol::Violation;
 use crate::{Code, Error};
+
+/// From so many missing bytes of a frame on they are read to where they stay.
+const LARGE_BYTES: usize = 64 * 1024;
 
 /// From so many missing bytes of a fragment on they are read to where they stay.
 const DIRECT_BYTES: usize = 32 * 1024;
@@ -79,7 +82,7 @@ impl Driver {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         match self.assembler.missing() {
-            Some(missing) if missing >= LARGE_BYTES / 2 => self.poll_read_large(cx),
+            Some(missing) if missing >= LARGE_BYTES => self.poll_read_large(cx),
             _ if self.reassembly.missing() >= DIRECT_BYTES => self.poll_read_fragment(cx),
             _ => with_scratch(|scratch| self.poll_read_scratch(scratch, cx)),
         }
@@ -258,7 +261,7 @@ impl Driver {
 
 /// Memory for a frame of this length.
 fn room(length: usize) -> Vec<u8> {
-    if length < LARGE_BYTES { Vec::new() } else { pool::take(length) }
+    if length < POOLED_BYTES { Vec::new() } else { pool::take(length) }
 }
 
 /// The fragment whose beginning this is, if that can be told and it is one.

@@ -15,13 +15,15 @@ use super::{Driver, End};
 use crate::context::{Ambient, Origin};
 use crate::marshal::{Guard, Payload};
 use crate::message::Reason;
-use crate::pool::LARGE_BYTES;
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
 use crate::stream::CallStreams;
 
 /// Up to this size a value is copied, so that a small one does not keep a large frame alive.
 const SMALL_BYTES: usize = 4 * 1024;
+
+/// What has so many bytes takes long by itself.
+const LARGE_BYTES: usize = 128 * 1024;
 
 /// A call that has been admitted and waits for its turn in a batch.
 pub(crate) struct Incoming {
@@ -190,7 +192,7 @@ impl Driver {
             self.dispatchers.resize_with(self.link.registry.len(), || None);
         }
         let is_call = matches!(key, CallKey::Call(_));
-        // What is large takes long by itself, which says nothing about the method.
+        // That it takes long says nothing about the method.
         let is_large = bytes >= LARGE_BYTES;
         let verdict = target.poll_time.verdict();
         // A stream is seldom ready at once, and has much to do if it is.
