@@ -4,6 +4,7 @@
 //! said by one trait for each kind of client; not everyone has all of them. Everything that drives one is generic over
 //! it, so no call pays for the comparison with a virtual call or a box.
 
+mod handler;
 pub mod raw;
 pub mod rpc;
 pub mod tarpc;
@@ -42,6 +43,15 @@ pub trait Calls: Clone + Send + Sync + 'static {
 
     /// The payload as it was sent.
     fn echo(&mut self, payload: Bytes) -> impl Future<Output = Result<Bytes>> + Send;
+}
+
+/// Calls whose handlers take their time.
+pub trait Handlers: Calls {
+    /// The sum of two integers, after so many microseconds of sleep in the handler; with none it does not sleep.
+    fn add_after(&mut self, a: i64, b: i64, micros: u64) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Keeps a core of the server busy for so many microseconds, which it returns.
+    fn spin(&mut self, micros: u64) -> impl Future<Output = Result<u64>> + Send;
 }
 
 /// Streams of small items.

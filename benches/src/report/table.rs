@@ -1,12 +1,14 @@
 //! The tables of one section: the figures of everyone, and our ratios to each of the others.
 
-use super::numbers::{NOTHING, median, micros, precise, ratio, rounded};
+use super::{
+    numbers::{NOTHING, median, micros, precise, ratio, rounded},
+    preamble,
+};
 use crate::{
     compare::{Cell, Findings},
     contender::Name,
-    measure::Machine,
-    options::{Flavour, Options},
-    workload::{Section, Unit, Workload},
+    options::Options,
+    workload::{BUSY, Section, Unit, Workload},
 };
 use std::fmt::Write as _;
 
@@ -19,20 +21,14 @@ pub(super) struct Table<'a> {
 
 impl Table<'_> {
     pub(super) fn preamble(&self, options: &Options) -> String {
-        let runtime = match options.flavour {
-            Flavour::MultiThread => "two worker threads in each process",
-            Flavour::CurrentThread => "one thread in each process",
-        };
-        let mut text = format!(
-            "{}; {}; {runtime}; medians of {} rounds of {} ms.\n",
-            Machine::date(),
-            Machine::description(),
+        let how = format!(
+            "{}; medians of {} rounds of {} ms",
+            self.findings.flavour.description(),
             options.rounds,
             options.measured.as_millis()
         );
-        if options.smoke {
-            text += "This was a trial run: its figures mean nothing.\n";
-        } else {
+        let mut text = preamble(options, &how);
+        if !options.smoke {
             text += &disturbance(&self.cells());
         }
         text
@@ -104,6 +100,40 @@ impl Table<'_> {
         table
     }
 
+    pub(super) fn handlers(&self) -> String {
+        let mut table = String::from(
+            "| workload | | light calls/s | p50 us | p99 us | of the p99 without sleepers | busy calls/s | of one core |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|\n",
+        );
+        let awake = |round: &[Cell], contender| {
+            let workload = self.workloads.iter().find(|workload| workload.name == "awake")?;
+            find(round, workload, contender).map(Cell::p99)
+        };
+        for (title, workload, contender) in self.rows() {
+            let figure = |of: Figure| self.over_rounds(workload, contender, of);
+            let light = workload.unit == Unit::Calls;
+            let busy = if light { figure(Cell::beside) } else { figure(Cell::throughput) };
+            let (light_calls, busy_calls, cores) = (
+                if light { rounded(figure(Cell::throughput)) } else { NOTHING.to_owned() },
+                if busy > 0.0 { rounded(busy) } else { NOTHING.to_owned() },
+                if busy > 0.0 { ratio(busy * BUSY.as_secs_f64()) } else { NOTHING.to_owned() },
+            );
+            let without_sleepers = median(self.findings.rounds.iter().filter_map(|round| {
+                let p99 = find(round, workload, contender).filter(|_| workload.name == "sleepers")?.p99();
+                Some(p99 / awake(round, contender)?)
+            }));
+            writeln!(
+                table,
+                "| {title} | {contender} | {light_calls} | {:.1} | {:.1} | {} | {busy_calls} | {cores} |",
+                figure(Cell::p50),
+                figure(Cell::p99),
+                ratio(without_sleepers),
+            )
+            .ok();
+        }
+        table
+    }
+
     /// How we compare with each of the others; `None` when there is nobody to compare.
     pub(super) fn ratios(&self) -> Option<String> {
         let ours = Name::Rpc;
@@ -148,7 +178,7 @@ impl Table<'_> {
         self.contenders.iter().copied().filter(appears).collect()
     }
 
-    fn over_rounds(&self, workload: &Workload, contender: Name, figure: Figure) -> f64 {
+    pub(super) fn over_rounds(&self, workload: &Workload, contender: Name, figure: Figure) -> f64 {
         median(
             self.findings.rounds.iter().filter_map(|round| Some(figure(find(round, workload, contender)?))),
         )
@@ -156,7 +186,7 @@ impl Table<'_> {
 }
 
 /// A figure of a cell.
-type Figure = fn(&Cell) -> f64;
+pub(super) type Figure = fn(&Cell) -> f64;
 
 /// The figures of a workload whose ratios are worth a row, and what they are called.
 fn compared(workload: &Workload) -> Vec<(&'static str, Figure)> {
@@ -164,6 +194,9 @@ fn compared(workload: &Workload) -> Vec<(&'static str, Figure)> {
     match workload.section {
         Section::Neighbours if workload.unit.has_latency() => {
             vec![("p50", Cell::p50), ("p99", Cell::p99), ("MB/s of transfers", Cell::beside)]
+        }
+        Section::Handlers if workload.unit == Unit::Calls => {
+            vec![throughput, ("p50", Cell::p50), ("p99", Cell::p99)]
         }
         _ if workload.is_alone() && workload.unit.has_latency() => vec![throughput, ("p50", Cell::p50)],
         _ => vec![throughput],
@@ -199,7 +232,7 @@ fn find<'a>(round: &'a [Cell], workload: &Workload, contender: Name) -> Option<&
 
 impl Cell {
     /// How many a second.
-    fn throughput(&self) -> f64 {
+    pub(super) fn throughput(&self) -> f64 {
         self.outcome.per_second()
     }
 
