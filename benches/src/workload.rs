@@ -415,8 +415,12 @@ impl FromStr for Kind {
 }
 
 /// What large payloads are made of: bytes that repeat with a period that divides no buffer's size.
-pub static PATTERN: LazyLock<Bytes> =
-    LazyLock::new(|| (0..calls::TRANSFER).map(|index| (index % 251) as u8).collect());
+pub static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
+    // By copying, since every process needs it and under valgrind each instruction takes its time.
+    let mut pattern = (0..251).collect::<Vec<u8>>().repeat(calls::TRANSFER.div_ceil(251));
+    pattern.truncate(calls::TRANSFER);
+    pattern.into()
+});
 
 fn wrong(what: String) -> Error {
     format!("wrong result: {what}").into()

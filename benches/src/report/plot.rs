@@ -16,54 +16,53 @@ use crate::{
 };
 use std::fmt::Write as _;
 
-/// The plot of the section of calls; `None` if nothing of that was measured.
+/// The plot of the section of calls; `None` if that or raw2 was not measured.
 pub(super) fn calls(findings: &Findings, options: &Options) -> Option<String> {
-    let workloads: Vec<&'static Workload> =
-        options.workloads.iter().copied().filter(|workload| workload.section == Section::Calls).collect();
+    let calls = |workload: &&Workload| workload.section == Section::Calls;
+    let workloads: Vec<&'static Workload> = options.workloads.iter().copied().filter(calls).collect();
     let contenders = options.contenders.iter().copied().filter(|&name| Kind::Calls.suits(name));
     let contenders: Vec<Name> = contenders.collect();
-    if workloads.is_empty() || contenders.is_empty() {
+    if workloads.is_empty() || !contenders.contains(&Name::Raw2) {
         return None;
     }
     let table = Table { findings, workloads, contenders: &contenders };
-    let panels = table.workloads.iter().map(|workload| Panel {
+    let panel = |&workload: &&'static Workload| Panel {
         title: workload.title,
         bars: contenders
             .iter()
-            .map(|&name| (name, table.over_rounds(workload, name, Cell::throughput)))
+            .map(|&name| Bar {
+                name,
+                throughput: table.over_rounds(workload, name, Cell::throughput),
+                ratio: table.beside(workload, name, Name::Raw2, Cell::throughput),
+            })
             .collect(),
-    });
-    let title = format!("Calls a second, {}", findings.flavour.description());
-    let notes = [
-        "Bars are as long as the calls a second are beside those of raw2, where the line is; longer is better. \
-         Each panel has its own raw2."
+    };
+    let mut notes = vec![
+        "Bars are as long as the calls a second are beside those of raw2, where the line is. Longer is better."
             .to_owned(),
         format!("{}; {}; medians of {} rounds", Machine::date(), Machine::description(), options.rounds),
     ];
-    Some(draw(&title, &notes, &panels.collect::<Vec<_>>()))
+    // The table says more, in a line that has more room.
+    let disturbance = table.disturbance().and_then(|text| Some(text.split_once(". ")?.0.to_owned()));
+    notes.extend(disturbance.map(|text| format!("Disturbed: {text}.")));
+    let title = format!("Calls a second, {}", findings.flavour.description());
+    Some(draw(&title, &notes, &table.workloads.iter().map(panel).collect::<Vec<_>>()))
 }
 
 /// One workload.
 struct Panel {
     title: &'static str,
-    /// Who made how many calls a second.
-    bars: Vec<(Name, f64)>,
+    bars: Vec<Bar>,
 }
 
-impl Panel {
-    /// What the bars are measured by: raw2, or the best if that took no part.
-    fn unit(&self) -> f64 {
-        let raw2 = self.bars.iter().find(|(name, _)| *name == Name::Raw2);
-        raw2.map_or_else(
-            || self.bars.iter().fold(0.0, |most, &(_, value)| value.max(most)),
-            |&(_, value)| value,
-        )
-    }
-
-    /// The longest bar, in units.
-    fn longest(&self) -> f64 {
-        self.bars.iter().map(|(_, value)| value / self.unit()).fold(1.0, f64::max)
-    }
+/// One contender.
+#[derive(Clone, Copy)]
+struct Bar {
+    name: Name,
+    /// Calls a second.
+    throughput: f64,
+    /// The same beside those of raw2.
+    ratio: f64,
 }
 
 fn draw(title: &str, notes: &[String], panels: &[Panel]) -> String {
@@ -72,8 +71,8 @@ fn draw(title: &str, notes: &[String], panels: &[Panel]) -> String {
     let top = HEAD + notes.len() as f64 * NOTE_STEP;
     let height = top + panels.len().div_ceil(COLUMNS) as f64 * panel_height;
     // One scale for all panels, so that lengths may be compared between them.
-    let longest = panels.iter().map(Panel::longest).fold(1.0, f64::max);
-    let scale = (COLUMN - NAMES - LABELS) / longest;
+    let longest = panels.iter().flat_map(|panel| &panel.bars).map(|bar| bar.ratio).fold(1.0, f64::max);
+    let scale = (COLUMN - NAMES - FIGURES) / longest;
 
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
@@ -99,22 +98,21 @@ fn draw(title: &str, notes: &[String], panels: &[Panel]) -> String {
 
 fn draw_panel(svg: &mut String, panel: &Panel, scale: f64) {
     writeln!(svg, "<text class=\"title\" x=\"0\" y=\"14\">{}</text>", escaped(panel.title)).ok();
-    for (index, &(name, value)) in panel.bars.iter().enumerate() {
+    for (index, &Bar { name, throughput, ratio: of_raw2 }) in panel.bars.iter().enumerate() {
         let y = PANEL_HEAD + index as f64 * BAR_STEP;
-        let (text, units) = (y + BAR - 4.0, value / panel.unit());
+        let base = y + BAR - 4.0;
         // A contender without figures still has its row.
-        let (length, label) = if units.is_finite() {
-            (units * scale, format!("{} ({})", rounded(value), ratio(units)))
-        } else {
-            (0.0, NOTHING.to_owned())
-        };
+        let length = if of_raw2.is_finite() { of_raw2 * scale } else { 0.0 };
+        let calls = if throughput.is_finite() { rounded(throughput) } else { NOTHING.to_owned() };
         let class = if name == Name::Rpc { "ours" } else { "other" };
-        let (names_end, label_begin) = (NAMES - 8.0, NAMES + length + 6.0);
+        let [names, figures] = [NAMES - 8.0, COLUMN - RATIOS];
         writeln!(
             svg,
-            "<text class=\"name\" x=\"{names_end}\" y=\"{text}\">{name}</text>\
+            "<text class=\"end\" x=\"{names}\" y=\"{base}\">{name}</text>\
              <rect class=\"{class}\" x=\"{NAMES}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\"/>\
-             <text x=\"{label_begin:.1}\" y=\"{text}\">{label}</text>",
+             <text class=\"end\" x=\"{figures}\" y=\"{base}\">{calls}</text>\
+             <text class=\"end\" x=\"{COLUMN}\" y=\"{base}\">{}</text>",
+            ratio(of_raw2)
         )
         .ok();
     }
@@ -132,7 +130,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 .head { font-size: 17px; font-weight: 600 }
 .title { font-size: 13px; font-weight: 600 }
 .note { font-size: 11px; fill: #57606a }
-.name { text-anchor: end }
+.end { text-anchor: end }
 .page { fill: #ffffff }
 .ours { fill: #0969da }
 .other { fill: #afb8c1 }
@@ -160,15 +158,18 @@ const BAR: f64 = 15.0;
 const BAR_STEP: f64 = 19.0;
 /// The room for the names, left of the bars.
 const NAMES: f64 = 84.0;
-/// The room for the figures, right of the longest bar.
-const LABELS: f64 = 100.0;
+/// The room for calls a second and ratio, right of the longest bar.
+const FIGURES: f64 = 100.0;
+/// That of the ratio within it.
+const RATIOS: f64 = 42.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plot(bars: &[(Name, f64)]) -> String {
-        let panel = || Panel { title: "64 < in flight", bars: bars.to_vec() };
+    fn plot(ratios: &[(Name, f64)]) -> String {
+        let bars = ratios.iter().map(|&(name, ratio)| Bar { name, throughput: 1e6 * ratio, ratio });
+        let panel = || Panel { title: "64 < in flight", bars: bars.clone().collect() };
         draw("calls & more", &["a note".to_owned()], &[panel(), panel(), panel()])
     }
 
@@ -181,24 +182,24 @@ mod tests {
 
     #[test]
     fn bars_are_in_proportion_and_leave_room_for_their_figures() {
-        let svg = plot(&[(Name::Raw2, 100.0), (Name::Rpc, 150.0), (Name::Tonic, 10.0)]);
+        let svg = plot(&[(Name::Raw2, 1.0), (Name::Rpc, 1.5), (Name::Tonic, 0.1)]);
         let lengths = lengths(&svg);
         assert_eq!(lengths.len(), 3 * 3);
         assert!((lengths[1] / lengths[0] - 1.5).abs() < 0.01 && (lengths[2] / lengths[0] - 0.1).abs() < 0.01);
-        assert!(lengths.iter().all(|length| NAMES + length + LABELS <= COLUMN + 0.1));
-        assert!(svg.contains("150 (1.50)"));
+        assert!(lengths.iter().all(|length| NAMES + length + FIGURES <= COLUMN + 0.1));
+        assert!(svg.contains(">1.50 M</text>") && svg.contains(">1.50</text>"));
     }
 
     #[test]
     fn it_is_well_formed_whatever_stands_in_it() {
-        for svg in [plot(&[(Name::Raw2, f64::NAN), (Name::Rpc, 1.0)]), plot(&[(Name::Tonic, 3.0)])] {
+        for svg in [plot(&[(Name::Raw2, 1.0), (Name::Rpc, f64::NAN)]), plot(&[(Name::Raw2, f64::NAN)])] {
             assert!(svg.contains("calls &amp; more") && svg.contains("64 &lt; in flight"));
-            let opened = ["svg", "g", "text", "title", "style"].map(|tag| {
+            let balance = ["svg", "g", "text", "title", "style"].map(|tag| {
                 let opened =
                     svg.matches(&format!("<{tag} ")).count() + svg.matches(&format!("<{tag}>")).count();
                 (opened, svg.matches(&format!("</{tag}>")).count())
             });
-            assert!(opened.iter().all(|(opened, closed)| opened == closed), "{opened:?}");
+            assert!(balance.iter().all(|(opened, closed)| opened == closed), "{balance:?}");
             assert!(!svg.contains("NaN"), "{svg}");
         }
     }

@@ -28,10 +28,15 @@ impl Table<'_> {
             options.measured.as_millis()
         );
         let mut text = preamble(options, &how);
-        if !options.smoke {
-            text += &disturbance(&self.cells());
+        if let Some(disturbance) = self.disturbance().filter(|_| !options.smoke) {
+            writeln!(text, "**Disturbed:** {disturbance}").ok();
         }
         text
+    }
+
+    /// Says so if the machine was not ours alone.
+    pub(super) fn disturbance(&self) -> Option<String> {
+        disturbance(&self.cells())
     }
 
     /// What was measured for this section.
@@ -150,11 +155,7 @@ impl Table<'_> {
             for (what, figure) in compared(workload) {
                 write!(table, "| {}, {what} |", workload.title).ok();
                 for &other in &others {
-                    // Within a round, so that a slow spell of the machine falls on both sides of the ratio.
-                    let within_rounds = median(self.findings.rounds.iter().filter_map(|round| {
-                        Some(figure(find(round, workload, ours)?) / figure(find(round, workload, other)?))
-                    }));
-                    write!(table, " {} |", ratio(within_rounds)).ok();
+                    write!(table, " {} |", ratio(self.beside(workload, ours, other, figure))).ok();
                 }
                 table.push('\n');
             }
@@ -178,6 +179,14 @@ impl Table<'_> {
         self.contenders.iter().copied().filter(appears).collect()
     }
 
+    /// One contender's figure divided by another's.
+    pub(super) fn beside(&self, workload: &Workload, one: Name, other: Name, figure: Figure) -> f64 {
+        // Within a round, so that a slow spell of the machine falls on both sides of the ratio.
+        median(self.findings.rounds.iter().filter_map(|round| {
+            Some(figure(find(round, workload, one)?) / figure(find(round, workload, other)?))
+        }))
+    }
+
     pub(super) fn over_rounds(&self, workload: &Workload, contender: Name, figure: Figure) -> f64 {
         median(
             self.findings.rounds.iter().filter_map(|round| Some(figure(find(round, workload, contender)?))),
@@ -186,7 +195,7 @@ impl Table<'_> {
 }
 
 /// A figure of a cell.
-pub(super) type Figure = fn(&Cell) -> f64;
+type Figure = fn(&Cell) -> f64;
 
 /// The figures of a workload whose ratios are worth a row, and what they are called.
 fn compared(workload: &Workload) -> Vec<(&'static str, Figure)> {
@@ -203,11 +212,10 @@ fn compared(workload: &Workload) -> Vec<(&'static str, Figure)> {
     }
 }
 
-/// Says so if the machine was not ours alone.
-fn disturbance(cells: &[Cell]) -> String {
+fn disturbance(cells: &[Cell]) -> Option<String> {
     let disturbed = cells.iter().filter(|cell| cell.disturbance.is_serious()).count();
     if disturbed == 0 {
-        return String::new();
+        return None;
     }
     let shares = |share: fn(&Cell) -> f64| {
         let percents = || cells.iter().map(|cell| 100.0 * share(cell));
@@ -217,13 +225,13 @@ fn disturbance(cells: &[Cell]) -> String {
             percents().fold(0.0, f64::max)
         )
     };
-    format!(
-        "**Disturbed:** in {disturbed} of {} measurements others were at work too. In the median, other processes took \
-         {}, other guests of the host {}.\n",
+    Some(format!(
+        "in {disturbed} of {} measurements others were at work too. In the median, other processes took {}, other \
+         guests of the host {}.",
         cells.len(),
         shares(|cell| cell.disturbance.others),
         shares(|cell| cell.disturbance.stolen),
-    )
+    ))
 }
 
 fn find<'a>(round: &'a [Cell], workload: &Workload, contender: Name) -> Option<&'a Cell> {
