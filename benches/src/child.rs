@@ -5,6 +5,7 @@
 use crate::{
     contender::{
         Calls, Contender, Downloads, Handlers, Name, Result, Streams,
+        fixed::{RpcInline, RpcSpawn},
         raw::Raw,
         rpc::{Rpc, in_process},
         tarpc::Tarpc,
@@ -35,6 +36,8 @@ impl Name {
             Self::Raw => serve::<Raw<false>>,
             Self::Raw2 => serve::<Raw<true>>,
             Self::Rpc => serve::<Rpc>,
+            Self::RpcInline => serve::<RpcInline>,
+            Self::RpcSpawn => serve::<RpcSpawn>,
             Self::Tarpc => serve::<Tarpc<false>>,
             Self::TarpcInline => serve::<Tarpc<true>>,
             Self::Tonic => serve::<Tonic>,
@@ -71,6 +74,8 @@ impl Kind {
                 (Name::Raw, occupy::<Raw<false>>),
                 (Name::Raw2, occupy::<Raw<true>>),
                 (Name::Rpc, occupy::<Rpc>),
+                (Name::RpcInline, occupy::<RpcInline>),
+                (Name::RpcSpawn, occupy::<RpcSpawn>),
                 (Name::Tarpc, occupy::<Tarpc<false>>),
                 (Name::TarpcInline, occupy::<Tarpc<true>>),
                 (Name::Tonic, occupy::<Tonic>),

@@ -15,7 +15,7 @@ Measures the framework beside hand-written frames (raw, raw2), tarpc, tonic and 
   --quick           three short rounds
   --smoke           one round of a few milliseconds each: do all contenders work?
   --only NAMES      only these contenders, tables, workloads or extras, separated by commas:
-                    tcp raw raw2 rpc tarpc tarpc-inline tonic,
+                    tcp raw raw2 rpc rpc-inline rpc-spawn tarpc tarpc-inline tonic,
                     calls: 1x1 1x64 1x512 8x64 64x1 64KiBx8 1MiBx4 in-process idle,
                     streams: items upload lone-item open-close open-close-x64 1MiB-items idle-streams,
                     neighbours: transfers beside-1 beside-8,
