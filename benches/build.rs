@@ -17,6 +17,8 @@ fn main() {
         .name("Arithmetic")
         .method(method("add", "Add", "Terms", "Sum").build())
         .method(method("echo", "Echo", "Payload", "Payload").build())
+        .method(method("add_after", "AddAfter", "TermsLater", "Sum").build())
+        .method(method("spin", "Spin", "Number", "Number").build())
         .method(method("count", "Count", "Number", "Number").server_streaming().build())
         .method(method("watch", "Watch", "Nothing", "Number").server_streaming().build())
         .method(method("sum", "Sum", "Number", "Number").client_streaming().build())

@@ -4,7 +4,8 @@
 
 use crate::{
     contender::{
-        Calls, Contender, Downloads, Name, Result, Streams,
+        Calls, Contender, Downloads, Handlers, Name, Result, Streams,
+        fixed::{RpcInline, RpcSpawn},
         raw::Raw,
         rpc::{Rpc, in_process},
         tarpc::Tarpc,
@@ -13,7 +14,7 @@ use crate::{
     },
     measure::{process_cpu, raise_descriptor_limit, resident_memory},
     options::Flavour,
-    workload::{Calling, Downloading, Kind, Streaming, Work, Workload},
+    workload::{Calling, Downloading, Handling, Kind, Stint, Streaming, Work, Workload},
 };
 use std::{
     future::Future,
@@ -35,6 +36,8 @@ impl Name {
             Self::Raw => serve::<Raw<false>>,
             Self::Raw2 => serve::<Raw<true>>,
             Self::Rpc => serve::<Rpc>,
+            Self::RpcInline => serve::<RpcInline>,
+            Self::RpcSpawn => serve::<RpcSpawn>,
             Self::Tarpc => serve::<Tarpc<false>>,
             Self::TarpcInline => serve::<Tarpc<true>>,
             Self::Tonic => serve::<Tonic>,
@@ -67,6 +70,16 @@ impl Kind {
                 (Name::Rpc, download::<Rpc>),
                 (Name::Tonic, download::<Tonic>),
             ],
+            Self::Handlers => &[
+                (Name::Raw, occupy::<Raw<false>>),
+                (Name::Raw2, occupy::<Raw<true>>),
+                (Name::Rpc, occupy::<Rpc>),
+                (Name::RpcInline, occupy::<RpcInline>),
+                (Name::RpcSpawn, occupy::<RpcSpawn>),
+                (Name::Tarpc, occupy::<Tarpc<false>>),
+                (Name::TarpcInline, occupy::<Tarpc<true>>),
+                (Name::Tonic, occupy::<Tonic>),
+            ],
         }
     }
 
@@ -94,6 +107,10 @@ fn download<C: Contender<Client: Downloads>>(runtime: &Runtime, server: SocketAd
     answer_about_client::<C, Downloading>(runtime, server)
 }
 
+fn occupy<C: Contender<Client: Handlers>>(runtime: &Runtime, server: SocketAddr) -> Result<()> {
+    answer_about_client::<C, Handling>(runtime, server)
+}
+
 /// Serves `C`, says where, and answers `cpu` with nanoseconds and `memory` with bytes.
 fn serve<C: Contender>(runtime: &Runtime) -> Result<()> {
     raise_descriptor_limit()?;
@@ -115,7 +132,7 @@ fn answer_about_server() -> Result<()> {
     Ok(())
 }
 
-/// `open` connects for a workload, `run` keeps its callers busy, `close` disconnects, `idle` opens connections that
+/// `open` connects for a workload, `run` keeps its callers busy for a time, `count` so many times, `close` disconnects, `idle` opens connections that
 /// are used once and then left alone, and `memory` is answered with bytes.
 fn answer_about_client<C: Contender, W: Work<C::Client>>(
     runtime: &Runtime,
@@ -135,8 +152,13 @@ fn answer_about_client<C: Contender, W: Work<C::Client>>(
             ["run", milliseconds] => {
                 let (workload, clients) = opened.as_ref().ok_or("run before open")?;
                 let duration = Duration::from_millis(milliseconds.parse()?);
-                let run = within(duration + PATIENCE, W::run(workload, clients, duration));
+                let run = within(duration + PATIENCE, W::run(workload, clients, Stint::Time(duration)));
                 println!("{}", runtime.block_on(run)?);
+            }
+            ["count", times] => {
+                let (workload, clients) = opened.as_ref().ok_or("count before open")?;
+                let run = within(MORE_PATIENCE, W::run(workload, clients, Stint::Times(times.parse()?)));
+                println!("{}", runtime.block_on(run)?.count);
             }
             ["close"] => {
                 // Some clients say goodbye through the runtime when they are dropped.
@@ -207,3 +229,6 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Re
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For a process whose instructions are counted one by one.
+const MORE_PATIENCE: Duration = Duration::from_secs(600);

@@ -13,8 +13,10 @@ use std::{
 };
 
 /// Everything that was measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Findings {
+    /// The runtime in both processes.
+    pub flavour: Flavour,
     /// One list a round, in the order of measuring.
     pub rounds: Vec<Vec<Cell>>,
     /// Nanoseconds of a call in process, one a round.
@@ -25,6 +27,20 @@ pub struct Findings {
     pub idle_connections: usize,
     /// Growth of the server's and the client's memory for each idle stream, in bytes.
     pub idle_streams: Vec<(Name, [f64; 2])>,
+}
+
+impl Findings {
+    /// Nothing yet.
+    fn new(flavour: Flavour) -> Self {
+        Self {
+            flavour,
+            rounds: Vec::new(),
+            in_process: Vec::new(),
+            idle: Vec::new(),
+            idle_connections: 0,
+            idle_streams: Vec::new(),
+        }
+    }
 }
 
 /// One contender at one workload in one round.
@@ -42,14 +58,14 @@ pub struct Cell {
     pub disturbance: Disturbance,
 }
 
-/// Measures everything that `options` ask for.
-pub fn compare(options: &Options) -> Result<Findings> {
-    let mut findings = Findings::default();
+/// Measures everything that `options` ask for, on one kind of runtime.
+pub fn compare(options: &Options, flavour: Flavour) -> Result<Findings> {
+    let mut findings = Findings::new(flavour);
     let rounds = if options.workloads.is_empty() && !options.in_process { 0 } else { options.rounds };
     for round in 0..rounds {
-        eprintln!("round {} of {rounds}", round + 1);
+        eprintln!("{flavour}, round {} of {rounds}", round + 1);
         if !options.workloads.is_empty() {
-            findings.rounds.push(measure_round(options, round)?);
+            findings.rounds.push(measure_round(options, flavour, round)?);
         }
         if options.in_process {
             findings.in_process.push(measure_in_process(options)?);
@@ -61,7 +77,7 @@ pub fn compare(options: &Options) -> Result<Findings> {
         findings.idle_connections = options.idle_connections.min(usize::try_from(possible)?);
         for contender in contenders(Kind::Calls, options) {
             eprintln!("{} idle connections of {contender}", findings.idle_connections);
-            let [server, _] = measure_idle(Kind::Calls, contender, options, findings.idle_connections - 1)?;
+            let [server, _] = measure_idle(Kind::Calls, contender, flavour, findings.idle_connections - 1)?;
             findings.idle.push((contender, server));
         }
     }
@@ -69,7 +85,7 @@ pub fn compare(options: &Options) -> Result<Findings> {
         for contender in contenders(Kind::Streams, options) {
             eprintln!("{} idle streams of {contender}", options.idle_streams);
             let connections = options.idle_streams / IDLE_STREAMS_A_CONNECTION;
-            let growth = measure_idle(Kind::Streams, contender, options, connections)?;
+            let growth = measure_idle(Kind::Streams, contender, flavour, connections)?;
             let each = growth.map(|growth| growth / IDLE_STREAMS_A_CONNECTION as f64);
             findings.idle_streams.push((contender, each));
         }
@@ -78,28 +94,34 @@ pub fn compare(options: &Options) -> Result<Findings> {
 }
 
 /// Those that take part and have clients of this kind.
-fn contenders(kind: Kind, options: &Options) -> impl Iterator<Item = Name> {
+pub fn contenders(kind: Kind, options: &Options) -> impl Iterator<Item = Name> {
     options.contenders.iter().copied().filter(move |&name| kind.suits(name))
 }
 
-fn measure_round(options: &Options, round: usize) -> Result<Vec<Cell>> {
+fn measure_round(options: &Options, flavour: Flavour, round: usize) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for &kind in Kind::ALL {
         let workloads = options.workloads.iter().copied().filter(|workload| workload.kind() == kind);
-        cells.extend(measure_kind(kind, &workloads.collect::<Vec<_>>(), options, round)?);
+        cells.extend(measure_kind(kind, &workloads.collect::<Vec<_>>(), options, flavour, round)?);
     }
     Ok(cells)
 }
 
 /// New processes in every round, so that where the kernel happened to put them averages out as well.
-fn measure_kind(kind: Kind, workloads: &[&Workload], options: &Options, round: usize) -> Result<Vec<Cell>> {
+fn measure_kind(
+    kind: Kind,
+    workloads: &[&Workload],
+    options: &Options,
+    flavour: Flavour,
+    round: usize,
+) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     if workloads.is_empty() {
         return Ok(cells);
     }
     let mut pairs = Vec::new();
     for name in contenders(kind, options) {
-        pairs.push((name, Pair::start(kind, name, options.flavour)?));
+        pairs.push((name, Pair::start(kind, name, flavour)?));
     }
     for (turn, workload) in workloads.iter().enumerate() {
         // Whoever went first last time goes last now, so that nobody always follows the same one.
@@ -156,8 +178,8 @@ fn measure_in_process(options: &Options) -> Result<f64> {
 }
 
 /// The growth of server and client for each of so many idle connections.
-fn measure_idle(kind: Kind, contender: Name, options: &Options, connections: usize) -> Result<[f64; 2]> {
-    let mut pair = Pair::start(kind, contender, options.flavour)?;
+fn measure_idle(kind: Kind, contender: Name, flavour: Flavour, connections: usize) -> Result<[f64; 2]> {
+    let mut pair = Pair::start(kind, contender, flavour)?;
     // The first connection also fills what a process has once, whatever the number of connections.
     pair.ask_client("idle 1")?;
     let before = pair.memory()?;

@@ -4,6 +4,8 @@
 //! said by one trait for each kind of client; not everyone has all of them. Everything that drives one is generic over
 //! it, so no call pays for the comparison with a virtual call or a box.
 
+pub mod fixed;
+mod handler;
 pub mod raw;
 pub mod rpc;
 pub mod tarpc;
@@ -42,6 +44,15 @@ pub trait Calls: Clone + Send + Sync + 'static {
 
     /// The payload as it was sent.
     fn echo(&mut self, payload: Bytes) -> impl Future<Output = Result<Bytes>> + Send;
+}
+
+/// Calls whose handlers take their time.
+pub trait Handlers: Calls {
+    /// The sum of two integers, after so many microseconds of sleep in the handler; with none it does not sleep.
+    fn add_after(&mut self, a: i64, b: i64, micros: u64) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Keeps a core of the server busy for so many microseconds, which it returns.
+    fn spin(&mut self, micros: u64) -> impl Future<Output = Result<u64>> + Send;
 }
 
 /// Streams of small items.
@@ -96,6 +107,10 @@ pub enum Name {
     Raw2,
     /// This framework.
     Rpc,
+    /// The same with all handlers started on the connection's task.
+    RpcInline,
+    /// The same with a task for each handler.
+    RpcSpawn,
     /// tarpc over TCP with bincode, a task a request as documented.
     Tarpc,
     /// The same with a connection's requests on one task.
@@ -106,8 +121,17 @@ pub enum Name {
 
 impl Name {
     /// All of them.
-    pub const ALL: &'static [Self] =
-        &[Self::Tcp, Self::Raw, Self::Raw2, Self::Rpc, Self::Tarpc, Self::TarpcInline, Self::Tonic];
+    pub const ALL: &'static [Self] = &[
+        Self::Tcp,
+        Self::Raw,
+        Self::Raw2,
+        Self::Rpc,
+        Self::RpcInline,
+        Self::RpcSpawn,
+        Self::Tarpc,
+        Self::TarpcInline,
+        Self::Tonic,
+    ];
 
     /// The name in tables and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -116,6 +140,8 @@ impl Name {
             Self::Raw => "raw",
             Self::Raw2 => "raw2",
             Self::Rpc => "rpc",
+            Self::RpcInline => "rpc-inline",
+            Self::RpcSpawn => "rpc-spawn",
             Self::Tarpc => "tarpc",
             Self::TarpcInline => "tarpc-inline",
             Self::Tonic => "tonic",

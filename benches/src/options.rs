@@ -15,15 +15,18 @@ Measures the framework beside hand-written frames (raw, raw2), tarpc, tonic and 
   --quick           three short rounds
   --smoke           one round of a few milliseconds each: do all contenders work?
   --only NAMES      only these contenders, tables, workloads or extras, separated by commas:
-                    tcp raw raw2 rpc tarpc tarpc-inline tonic,
-                    calls: 1x1 1x64 1x512 8x64 64KiBx8 1MiBx4 in-process idle,
+                    tcp raw raw2 rpc rpc-inline rpc-spawn tarpc tarpc-inline tonic,
+                    calls: 1x1 1x64 1x512 8x64 64x1 64KiBx8 1MiBx4 in-process idle,
                     streams: items upload lone-item open-close open-close-x64 1MiB-items idle-streams,
-                    neighbours: transfers beside-1 beside-8
-  --current-thread  single-threaded runtimes instead of two workers in each process
+                    neighbours: transfers beside-1 beside-8,
+                    handlers: awake sleepers busy beside-busy,
+                    counts (of instructions and allocations; needs valgrind), marshal
+  --multi-thread    only with two worker threads in each process
+  --current-thread  only with one thread in each process
   --rounds N        so many rounds (5)
   --millis N        so long each contender at each workload in each round (800)
   --patience N      wait up to so many seconds before each measurement until nothing else is at work (0)
-  --write           put the tables into docs/performance.md too, each of them whole";
+  --write           put the tables into docs/performance.md too, each of them whole, and draw the plots beside it";
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub enum Command {
     Call(Kind, Name, Flavour, SocketAddr),
     /// Measure calls that leave no process.
     InProcess(Duration),
+    /// Measure marshalling, for about so long.
+    Marshal(Duration),
 }
 
 /// What to measure and how long.
@@ -51,8 +56,8 @@ pub struct Options {
     pub measured: Duration,
     /// How long to wait for a quiet machine before each measurement.
     pub patience: Duration,
-    /// The runtime in both processes.
-    pub flavour: Flavour,
+    /// The runtimes in the measured processes, one after the other.
+    pub flavours: Vec<Flavour>,
     /// Who takes part.
     pub contenders: Vec<Name>,
     /// The tables that are made.
@@ -81,6 +86,25 @@ pub enum Flavour {
 }
 
 impl Flavour {
+    /// All kinds.
+    pub const ALL: &'static [Self] = &[Self::MultiThread, Self::CurrentThread];
+
+    /// The option that asks for it.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::MultiThread => "--multi-thread",
+            Self::CurrentThread => "--current-thread",
+        }
+    }
+
+    /// It in words.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::MultiThread => "two worker threads in each process",
+            Self::CurrentThread => "one thread in each process",
+        }
+    }
+
     /// A runtime of this kind.
     pub fn runtime(self) -> io::Result<Runtime> {
         match self {
@@ -107,7 +131,7 @@ pub fn parse() -> Result<Command> {
         warm_up: Duration::from_millis(200),
         measured: Duration::from_millis(800),
         patience: Duration::ZERO,
-        flavour: Flavour::MultiThread,
+        flavours: Vec::new(),
         contenders: Name::ALL.to_vec(),
         sections: Section::ALL.to_vec(),
         workloads: WORKLOADS.iter().collect(),
@@ -131,7 +155,8 @@ pub fn parse() -> Result<Command> {
                 partial = true;
             }
             Arg::Long("only") => partial |= options.select(&parser.value()?.string()?)?,
-            Arg::Long("current-thread") => options.flavour = Flavour::CurrentThread,
+            Arg::Long("multi-thread") => options.flavours.push(Flavour::MultiThread),
+            Arg::Long("current-thread") => options.flavours.push(Flavour::CurrentThread),
             Arg::Long("rounds") => options.rounds = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("millis") => options.measured = Duration::from_millis(parser.value()?.parse()?),
             Arg::Long("patience") => options.patience = Duration::from_secs(parser.value()?.parse()?),
@@ -145,13 +170,18 @@ pub fn parse() -> Result<Command> {
             "--write replaces whole tables, so it goes with no part of one and not with --smoke".into()
         );
     }
+    if options.flavours.is_empty() {
+        options.flavours = Flavour::ALL.to_vec();
+    }
+    let flavour = options.flavours[0];
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok(Command::Compare(options)),
-        ["serve", contender] => Ok(Command::Serve(contender.parse()?, options.flavour)),
+        ["serve", contender] => Ok(Command::Serve(contender.parse()?, flavour)),
         ["call", kind, contender, server] => {
-            Ok(Command::Call(kind.parse()?, contender.parse()?, options.flavour, server.parse()?))
+            Ok(Command::Call(kind.parse()?, contender.parse()?, flavour, server.parse()?))
         }
         ["in-process"] => Ok(Command::InProcess(options.measured)),
+        ["marshal"] => Ok(Command::Marshal(options.measured)),
         _ => Err(format!("{words:?} is no subcommand; see --help").into()),
     }
 }
@@ -201,6 +231,8 @@ enum Part {
     InProcess,
     IdleConnections,
     IdleStreams,
+    Counts,
+    Marshal,
 }
 
 impl Part {
@@ -209,6 +241,8 @@ impl Part {
             "in-process" => Self::InProcess,
             "idle" => Self::IdleConnections,
             "idle-streams" => Self::IdleStreams,
+            "counts" => Self::Counts,
+            "marshal" => Self::Marshal,
             _ => Self::Workload(Workload::named(name)?),
         })
     }
@@ -218,6 +252,8 @@ impl Part {
             Self::Workload(workload) => workload.section,
             Self::InProcess | Self::IdleConnections => Section::Calls,
             Self::IdleStreams => Section::Streams,
+            Self::Counts => Section::Counts,
+            Self::Marshal => Section::Marshal,
         }
     }
 }
@@ -225,7 +261,7 @@ impl Part {
 impl Section {
     fn parts(self) -> impl Iterator<Item = Part> {
         let workloads = WORKLOADS.iter().map(Part::Workload);
-        let extras = [Part::InProcess, Part::IdleConnections, Part::IdleStreams];
+        let extras = [Part::InProcess, Part::IdleConnections, Part::IdleStreams, Part::Counts, Part::Marshal];
         workloads.chain(extras).filter(move |part| part.section() == self)
     }
 }

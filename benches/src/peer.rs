@@ -17,27 +17,30 @@ use std::{
 pub struct Peer {
     role: String,
     process: Child,
-    questions: ChildStdin,
+    /// Gone once it has been told to end.
+    questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
 impl Peer {
     /// Starts this program with the words of a subcommand.
     pub fn start(words: &[&str], flavour: Flavour) -> Result<Self> {
-        let mut command = Command::new(env::current_exe()?);
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if flavour == Flavour::CurrentThread {
-            command.arg("--current-thread");
-        }
+        Self::start_as(Command::new(env::current_exe()?), words, flavour)
+    }
+
+    /// Starts this program as `command` does, with the words of a subcommand.
+    pub fn start_as(mut command: Command, words: &[&str], flavour: Flavour) -> Result<Self> {
+        command.args(words).arg(flavour.option()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn()?;
-        let questions = process.stdin.take().ok_or("a process without standard input")?;
+        let questions = Some(process.stdin.take().ok_or("a process without standard input")?);
         let answers = BufReader::new(process.stdout.take().ok_or("a process without standard output")?);
         Ok(Self { role: words.join(" "), process, questions, answers })
     }
 
     /// Sends a line and waits for the line that answers it.
     pub fn ask(&mut self, question: &str) -> Result<String> {
-        writeln!(self.questions, "{question}")?;
+        let questions = self.questions.as_mut().ok_or("a process that was told to end")?;
+        writeln!(questions, "{question}")?;
         self.listen()
     }
 
@@ -48,6 +51,15 @@ impl Peer {
         match answer.trim_end() {
             "" => Err(format!("`{}` ended without an answer", self.role).into()),
             answer => Ok(answer.to_owned()),
+        }
+    }
+
+    /// Lets it end by itself, and waits until it has.
+    pub fn finish(mut self) -> Result<()> {
+        self.questions = None;
+        match self.process.wait()? {
+            status if status.success() => Ok(()),
+            status => Err(format!("`{}` ended with {status}", self.role).into()),
         }
     }
 }

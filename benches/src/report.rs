@@ -1,11 +1,16 @@
-//! The findings as Markdown: a table of figures, a table of ratios, and what to think of the run.
+//! The findings as Markdown: tables of figures and of ratios, and what to think of the run; and as a plot.
 
+mod costs;
 mod numbers;
+mod plot;
 mod table;
+
+pub use costs::{counts, marshal};
 
 use crate::{
     compare::Findings,
     contender::Result,
+    measure::Machine,
     options::{Flavour, Options},
     workload::{IDLE_STREAMS_A_CONNECTION, Section, Workload},
 };
@@ -21,29 +26,63 @@ pub fn markdown(section: Section, findings: &Findings, options: &Options) -> Str
     let mut sections = vec![table.preamble(options)];
     if !table.workloads.is_empty() {
         sections.push(match section {
-            Section::Calls | Section::Streams => table.figures(),
             Section::Neighbours => table.neighbours(),
+            Section::Handlers => table.handlers(),
+            _ => table.figures(),
         });
         sections.extend(table.ratios());
     }
     sections.extend(match section {
         Section::Calls => in_process_and_idle(findings),
         Section::Streams => idle_streams(findings, options),
-        Section::Neighbours => None,
+        _ => None,
     });
     sections.join("\n")
 }
 
-/// Puts the report where docs/performance.md marks the place for this section and kind of runtime.
-pub fn write(section: Section, report: &str, flavour: Flavour) -> Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
-    let page = fs::read_to_string(path)?;
-    fs::write(path, replace_between_marks(&page, report, section, flavour)?)?;
+/// The name of the place for a section on one kind of runtime in docs/performance.md.
+pub fn place(section: Section, flavour: Flavour) -> String {
+    format!("{section}, {flavour}")
+}
+
+/// Prints a report, and puts it where docs/performance.md marks its place if that is wanted.
+pub fn publish(place: &str, report: &str, options: &Options) -> Result<()> {
+    println!("## {place}\n\n{report}");
+    if options.write {
+        let page = fs::read_to_string(docs("performance.md"))?;
+        fs::write(docs("performance.md"), replace_between_marks(&page, report, place)?)?;
+    }
     Ok(())
 }
 
-fn replace_between_marks(page: &str, report: &str, section: Section, flavour: Flavour) -> Result<String> {
-    let place = format!("{section}, {flavour}");
+/// Draws the calls a second, if these were measured, beside docs/performance.md if that is wanted.
+pub fn publish_plot(findings: &Findings, options: &Options) -> Result<()> {
+    if let Some(plot) = plot::calls(findings, options)
+        && options.write
+    {
+        fs::write(docs(&plot_name(findings.flavour)), plot)?;
+    }
+    Ok(())
+}
+
+fn plot_name(flavour: Flavour) -> String {
+    format!("performance-{flavour}.svg")
+}
+
+fn docs(name: &str) -> String {
+    format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// When, where and how it was measured.
+fn preamble(options: &Options, how: &str) -> String {
+    let mut text = format!("{}; {}; {how}.\n", Machine::date(), Machine::description());
+    if options.smoke {
+        text += "This was a trial run: its figures mean nothing.\n";
+    }
+    text
+}
+
+fn replace_between_marks(page: &str, report: &str, place: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- {place}: begin -->\n"), format!("<!-- {place}: end -->\n"));
     let missing = || format!("docs/performance.md has no place for {place}");
     let (before, rest) = page.split_once(&begin).ok_or_else(missing)?;
@@ -97,7 +136,7 @@ mod tests {
     #[test]
     fn only_the_marked_place_changes() {
         let page = "a\n<!-- streams, multi-thread: begin -->\nold\n<!-- streams, multi-thread: end -->\nb\n";
-        let replace = |section, flavour| replace_between_marks(page, "new\n", section, flavour);
+        let replace = |section, flavour| replace_between_marks(page, "new\n", &place(section, flavour));
         assert_eq!(
             replace(Section::Streams, Flavour::MultiThread).expect("the marks are there"),
             "a\n<!-- streams, multi-thread: begin -->\nnew\n<!-- streams, multi-thread: end -->\nb\n"
@@ -107,12 +146,20 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_a_place_for_every_table() {
+    fn the_page_has_a_place_for_every_table_and_plot() {
         let page = include_str!("../../docs/performance.md");
+        let has = |place: &str| replace_between_marks(page, "", place).is_ok();
         for &section in Section::ALL {
-            for flavour in [Flavour::MultiThread, Flavour::CurrentThread] {
-                assert!(replace_between_marks(page, "", section, flavour).is_ok(), "{section}, {flavour}");
+            if section.has_workloads() {
+                for &flavour in Flavour::ALL {
+                    assert!(has(&place(section, flavour)), "{section}, {flavour}");
+                }
+            } else {
+                assert!(has(section.as_str()), "{section}");
             }
+        }
+        for &flavour in Flavour::ALL {
+            assert!(page.contains(&format!("({})", plot_name(flavour))), "the plot of {flavour}");
         }
     }
 }

@@ -6,10 +6,13 @@
 mod calls;
 mod crew;
 mod downloads;
+mod handlers;
 mod streams;
 
 pub use calls::Calling;
+pub use crew::Stint;
 pub use downloads::Downloading;
+pub use handlers::{BUSY, Handling};
 pub use streams::Streaming;
 
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
 };
 use bytes::Bytes;
 use calls::Call;
+use handlers::Mix;
 use std::{fmt, future::Future, str::FromStr, sync::LazyLock, time::Duration};
 use streams::Flow;
 
@@ -47,6 +51,8 @@ pub enum Task {
     Calls(Call),
     /// Streams of small items.
     Streams(Flow),
+    /// Calls whose handlers take their time, and others among them.
+    Handlers(Mix),
     /// A stream of so many large items, of so many bytes each.
     Download(u64, usize),
 }
@@ -60,6 +66,12 @@ pub enum Section {
     Streams,
     /// Small calls beside large ones.
     Neighbours,
+    /// Small calls beside those whose handlers sleep or are busy.
+    Handlers,
+    /// Instructions and allocations of a call.
+    Counts,
+    /// Marshalling alone.
+    Marshal,
 }
 
 /// What is counted.
@@ -67,6 +79,8 @@ pub enum Section {
 pub enum Unit {
     /// Calls.
     Calls,
+    /// Calls of a handler that is busy.
+    BusyCalls,
     /// Items of a stream.
     Items,
     /// Items that were sent and answered.
@@ -86,6 +100,8 @@ pub enum Kind {
     Streams,
     /// Those that have [large items](crate::contender::Downloads).
     Downloads,
+    /// Those that call [handlers that take their time](crate::contender::Handlers).
+    Handlers,
 }
 
 /// How one kind of client is put to work.
@@ -96,12 +112,8 @@ pub trait Work<C> {
     /// Checks that a connection gives right results, at the edges too and for what `workload` will do.
     fn verify(workload: &Workload, client: &mut C) -> impl Future<Output = Result<()>> + Send;
 
-    /// Keeps every caller of `workload` busy for `duration` and lets each finish what it does last.
-    fn run(
-        workload: &Workload,
-        clients: &[C],
-        duration: Duration,
-    ) -> impl Future<Output = Result<Outcome>> + Send;
+    /// Keeps every caller of `workload` busy for its stint.
+    fn run(workload: &Workload, clients: &[C], stint: Stint) -> impl Future<Output = Result<Outcome>> + Send;
 
     /// Uses a client once and leaves open what it may leave open.
     fn idle(client: C) -> impl Future<Output = Result<Self::Idle>> + Send;
@@ -146,6 +158,15 @@ pub const WORKLOADS: &[Workload] = &[
         unit: Unit::Calls,
         connections: 8,
         in_flight: 64,
+        task: Task::Calls(Call::Add),
+    },
+    Workload {
+        name: "64x1",
+        title: "64 connections x 1",
+        section: Section::Calls,
+        unit: Unit::Calls,
+        connections: 64,
+        in_flight: 1,
         task: Task::Calls(Call::Add),
     },
     Workload {
@@ -247,6 +268,42 @@ pub const WORKLOADS: &[Workload] = &[
         in_flight: 8,
         task: Task::Calls(Call::AddBesideTransfers),
     },
+    Workload {
+        name: "awake",
+        title: "64 callers, none asleep",
+        section: Section::Handlers,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 64,
+        task: Task::Handlers(Mix::Sleepers(Duration::ZERO)),
+    },
+    Workload {
+        name: "sleepers",
+        title: "1 % of the calls asleep for 10 ms",
+        section: Section::Handlers,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 64,
+        task: Task::Handlers(Mix::Sleepers(Duration::from_millis(10))),
+    },
+    Workload {
+        name: "busy",
+        title: "16 callers of a busy handler",
+        section: Section::Handlers,
+        unit: Unit::BusyCalls,
+        connections: 1,
+        in_flight: handlers::BUSY_CALLERS,
+        task: Task::Handlers(Mix::Busy),
+    },
+    Workload {
+        name: "beside-busy",
+        title: "four light calls at a time beside",
+        section: Section::Handlers,
+        unit: Unit::Calls,
+        connections: 1,
+        in_flight: 4,
+        task: Task::Handlers(Mix::AddBesideBusy),
+    },
 ];
 
 impl Workload {
@@ -262,6 +319,7 @@ impl Workload {
             Task::Calls(_) => Kind::Calls,
             Task::Streams(_) => Kind::Streams,
             Task::Download(..) => Kind::Downloads,
+            Task::Handlers(_) => Kind::Handlers,
         }
     }
 
@@ -277,7 +335,13 @@ impl Workload {
 
 impl Section {
     /// All of them, in the order of the report.
-    pub const ALL: &'static [Self] = &[Self::Calls, Self::Streams, Self::Neighbours];
+    pub const ALL: &'static [Self] =
+        &[Self::Calls, Self::Streams, Self::Neighbours, Self::Handlers, Self::Counts, Self::Marshal];
+
+    /// Whether it is made of workloads, on either kind of runtime.
+    pub fn has_workloads(self) -> bool {
+        !matches!(self, Self::Counts | Self::Marshal)
+    }
 
     /// The name on the command line and in the marks of the page.
     pub fn as_str(self) -> &'static str {
@@ -285,6 +349,9 @@ impl Section {
             Self::Calls => "calls",
             Self::Streams => "streams",
             Self::Neighbours => "neighbours",
+            Self::Handlers => "handlers",
+            Self::Counts => "counts",
+            Self::Marshal => "marshal",
         }
     }
 }
@@ -309,6 +376,7 @@ impl Unit {
     pub fn a_second(self) -> (&'static str, f64) {
         match self {
             Self::Calls => ("calls/s", 1.0),
+            Self::BusyCalls => ("busy calls/s", 1.0),
             Self::Items => ("items/s", 1.0),
             Self::RoundTrips => ("answers/s", 1.0),
             Self::Streams => ("streams/s", 1.0),
@@ -324,7 +392,7 @@ impl Unit {
 
 impl Kind {
     /// All of them, in the order of measuring.
-    pub const ALL: &'static [Self] = &[Self::Calls, Self::Streams, Self::Downloads];
+    pub const ALL: &'static [Self] = &[Self::Calls, Self::Streams, Self::Downloads, Self::Handlers];
 
     /// The name that client processes are told.
     pub fn as_str(self) -> &'static str {
@@ -332,6 +400,7 @@ impl Kind {
             Self::Calls => "calls",
             Self::Streams => "streams",
             Self::Downloads => "downloads",
+            Self::Handlers => "handlers",
         }
     }
 }
@@ -346,8 +415,12 @@ impl FromStr for Kind {
 }
 
 /// What large payloads are made of: bytes that repeat with a period that divides no buffer's size.
-pub static PATTERN: LazyLock<Bytes> =
-    LazyLock::new(|| (0..calls::TRANSFER).map(|index| (index % 251) as u8).collect());
+pub static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
+    // By copying, since every process needs it and under valgrind each instruction takes its time.
+    let mut pattern = (0..251).collect::<Vec<u8>>().repeat(calls::TRANSFER.div_ceil(251));
+    pattern.truncate(calls::TRANSFER);
+    pattern.into()
+});
 
 fn wrong(what: String) -> Error {
     format!("wrong result: {what}").into()

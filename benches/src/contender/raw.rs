@@ -5,13 +5,15 @@
 //! are no deadlines, no cancellation, no limits and no errors, so this is not a competitor but a yardstick. With
 //! `YIELD` the writer goes once to the back of the run queue before it flushes, and so finds more to send.
 //!
+//! Handlers run on the reader task, except for the time in which they sleep.
+//!
 //! An item of a stream is a frame of its own; with `YIELD` there are many in a frame. Nothing but the connection itself
 //! holds a stream back, so that whoever does not consume one blocks all others: no credit, but no cost of it either.
 
 mod server;
 mod wire;
 
-use super::{Calls, Contender, Downloads, Exchange, LARGEST_MESSAGE, Result, Streams};
+use super::{Calls, Contender, Downloads, Exchange, Handlers, LARGEST_MESSAGE, Result, Streams, handler};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use server::serve_connection;
@@ -79,6 +81,21 @@ impl Calls for RawClient {
 
     async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
         self.0.call(ECHO, &payload).await
+    }
+}
+
+impl Handlers for RawClient {
+    async fn add_after(&mut self, a: i64, b: i64, micros: u64) -> Result<i64> {
+        let mut payload = Vec::with_capacity(24);
+        payload.extend_from_slice(&both(a.to_be_bytes(), b.to_be_bytes()));
+        payload.extend_from_slice(&micros.to_be_bytes());
+        let mut reply = self.0.call(ADD_AFTER, &payload).await?;
+        Ok(reply.try_get_i64()?)
+    }
+
+    async fn spin(&mut self, micros: u64) -> Result<u64> {
+        let mut reply = self.0.call(SPIN, &micros.to_be_bytes()).await?;
+        Ok(reply.try_get_u64()?)
     }
 }
 
@@ -276,6 +293,8 @@ const BOUNCE: u8 = 6;
 const REPEAT: u8 = 7;
 const ITEM: u8 = 8;
 const END: u8 = 9;
+const ADD_AFTER: u8 = 10;
+const SPIN: u8 = 11;
 
 /// Small items in a frame of raw and of raw2; the latter are 16 KiB.
 const ITEMS_A_FRAME: [usize; 2] = [1, 2048];

@@ -1,6 +1,6 @@
 //! This framework over TCP with its defaults, all of its semantics switched on.
 
-use super::{Calls, Contender, Downloads, Error, Exchange, Result, Streams};
+use super::{Calls, Contender, Downloads, Error, Exchange, Handlers, Result, Streams, handler};
 use crate::workload::PATTERN;
 use bytes::Bytes;
 use futures_util::{
@@ -26,6 +26,10 @@ pub trait Arithmetic {
     async fn add(&self, a: i64, b: i64) -> i64;
     /// The payload as it came.
     async fn echo(&self, payload: Bytes) -> Bytes;
+    /// The sum of two integers, after some sleep.
+    async fn add_after(&self, a: i64, b: i64, micros: u64) -> i64;
+    /// Keeps a core busy.
+    async fn spin(&self, micros: u64) -> u64;
     /// The numbers below `below`, from 0 on.
     async fn count(&self, below: u64) -> impl Stream<Item = u64>;
     /// One number, 0, and then nothing, although the stream goes on.
@@ -67,6 +71,16 @@ impl Calls for ArithmeticClient {
 
     async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
         Ok(ArithmeticClient::echo(self, payload).await?)
+    }
+}
+
+impl Handlers for ArithmeticClient {
+    async fn add_after(&mut self, a: i64, b: i64, micros: u64) -> Result<i64> {
+        Ok(ArithmeticClient::add_after(self, a, b, micros).await?)
+    }
+
+    async fn spin(&mut self, micros: u64) -> Result<u64> {
+        Ok(ArithmeticClient::spin(self, micros).await?)
     }
 }
 
@@ -141,6 +155,14 @@ impl Arithmetic for Wrapping {
 
     async fn echo(&self, payload: Bytes) -> Bytes {
         payload
+    }
+
+    async fn add_after(&self, a: i64, b: i64, micros: u64) -> i64 {
+        handler::add_after(a, b, micros).await
+    }
+
+    async fn spin(&self, micros: u64) -> u64 {
+        handler::spin(micros)
     }
 
     async fn count(&self, below: u64) -> impl Stream<Item = u64> {

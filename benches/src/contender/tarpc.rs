@@ -4,7 +4,7 @@
 //! that connection instead, which suits handlers as light as these. Both turn Nagle's algorithm off and raise the
 //! limits above what is in flight.
 
-use super::{Calls, Contender, LARGEST_MESSAGE, Result};
+use super::{Calls, Contender, Handlers, LARGEST_MESSAGE, Result, handler};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,6 +26,10 @@ trait Arithmetic {
     async fn add(a: i64, b: i64) -> i64;
     /// The payload as it came.
     async fn echo(payload: Bytes) -> Bytes;
+    /// The sum of two integers, after some sleep.
+    async fn add_after(a: i64, b: i64, micros: u64) -> i64;
+    /// Keeps a core busy.
+    async fn spin(micros: u64) -> u64;
 }
 
 impl<const INLINE: bool> Contender for Tarpc<INLINE> {
@@ -77,6 +81,16 @@ impl Calls for TarpcClient {
     }
 }
 
+impl Handlers for TarpcClient {
+    async fn add_after(&mut self, a: i64, b: i64, micros: u64) -> Result<i64> {
+        Ok(self.0.add_after(context::current(), a, b, micros).await?)
+    }
+
+    async fn spin(&mut self, micros: u64) -> Result<u64> {
+        Ok(self.0.spin(context::current(), micros).await?)
+    }
+}
+
 #[derive(Clone)]
 struct Wrapping;
 
@@ -87,6 +101,14 @@ impl Arithmetic for Wrapping {
 
     async fn echo(self, _: context::Context, payload: Bytes) -> Bytes {
         payload
+    }
+
+    async fn add_after(self, _: context::Context, a: i64, b: i64, micros: u64) -> i64 {
+        handler::add_after(a, b, micros).await
+    }
+
+    async fn spin(self, _: context::Context, micros: u64) -> u64 {
+        handler::spin(micros)
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod messages;
 
-use super::{Calls, Contender, Downloads, Exchange, LARGEST_MESSAGE, Result, Streams};
+use super::{Calls, Contender, Downloads, Exchange, Handlers, LARGEST_MESSAGE, Result, Streams, handler};
 use crate::workload::PATTERN;
 use bytes::Bytes;
 use futures_util::{
@@ -15,7 +15,7 @@ use futures_util::{
 use generated::{
     arithmetic_client::ArithmeticClient, arithmetic_server::Arithmetic, arithmetic_server::ArithmeticServer,
 };
-use messages::{Nothing, Number, Payload, Repetition, Sum, Terms};
+use messages::{Nothing, Number, Payload, Repetition, Sum, Terms, TermsLater};
 use std::{
     iter::{self, Map, RepeatN},
     net::{Ipv4Addr, SocketAddr},
@@ -36,7 +36,7 @@ pub struct Tonic;
 
 #[allow(missing_docs, unused_qualifications, missing_debug_implementations, clippy::all)]
 mod generated {
-    use super::{Nothing, Number, Payload, Repetition, Sum, Terms};
+    use super::{Nothing, Number, Payload, Repetition, Sum, Terms, TermsLater};
     include!(concat!(env!("OUT_DIR"), "/bench.Arithmetic.rs"));
 }
 
@@ -85,6 +85,16 @@ impl Calls for TonicClient {
 
     async fn echo(&mut self, payload: Bytes) -> Result<Bytes> {
         Ok(self.0.echo(Payload { payload }).await?.into_inner().payload)
+    }
+}
+
+impl Handlers for TonicClient {
+    async fn add_after(&mut self, a: i64, b: i64, micros: u64) -> Result<i64> {
+        Ok(self.0.add_after(TermsLater { a, b, micros }).await?.into_inner().sum)
+    }
+
+    async fn spin(&mut self, micros: u64) -> Result<u64> {
+        Ok(self.0.spin(Number { value: micros }).await?.into_inner().value)
     }
 }
 
@@ -179,6 +189,15 @@ impl Arithmetic for Wrapping {
 
     async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
         Ok(Response::new(request.into_inner()))
+    }
+
+    async fn add_after(&self, request: Request<TermsLater>) -> Result<Response<Sum>, Status> {
+        let TermsLater { a, b, micros } = request.into_inner();
+        Ok(Response::new(Sum { sum: handler::add_after(a, b, micros).await }))
+    }
+
+    async fn spin(&self, request: Request<Number>) -> Result<Response<Number>, Status> {
+        Ok(Response::new(Number { value: handler::spin(request.into_inner().value) }))
     }
 
     async fn count(&self, request: Request<Number>) -> Result<Response<Self::CountStream>, Status> {

@@ -1,12 +1,14 @@
 //! The tables of one section: the figures of everyone, and our ratios to each of the others.
 
-use super::numbers::{NOTHING, median, micros, precise, ratio, rounded};
+use super::{
+    numbers::{NOTHING, median, micros, precise, ratio, rounded},
+    preamble,
+};
 use crate::{
     compare::{Cell, Findings},
     contender::Name,
-    measure::Machine,
-    options::{Flavour, Options},
-    workload::{Section, Unit, Workload},
+    options::Options,
+    workload::{BUSY, Section, Unit, Workload},
 };
 use std::fmt::Write as _;
 
@@ -19,23 +21,22 @@ pub(super) struct Table<'a> {
 
 impl Table<'_> {
     pub(super) fn preamble(&self, options: &Options) -> String {
-        let runtime = match options.flavour {
-            Flavour::MultiThread => "two worker threads in each process",
-            Flavour::CurrentThread => "one thread in each process",
-        };
-        let mut text = format!(
-            "{}; {}; {runtime}; medians of {} rounds of {} ms.\n",
-            Machine::date(),
-            Machine::description(),
+        let how = format!(
+            "{}; medians of {} rounds of {} ms",
+            self.findings.flavour.description(),
             options.rounds,
             options.measured.as_millis()
         );
-        if options.smoke {
-            text += "This was a trial run: its figures mean nothing.\n";
-        } else {
-            text += &disturbance(&self.cells());
+        let mut text = preamble(options, &how);
+        if let Some(disturbance) = self.disturbance().filter(|_| !options.smoke) {
+            writeln!(text, "**Disturbed:** {disturbance}").ok();
         }
         text
+    }
+
+    /// Says so if the machine was not ours alone.
+    pub(super) fn disturbance(&self) -> Option<String> {
+        disturbance(&self.cells())
     }
 
     /// What was measured for this section.
@@ -104,6 +105,40 @@ impl Table<'_> {
         table
     }
 
+    pub(super) fn handlers(&self) -> String {
+        let mut table = String::from(
+            "| workload | | light calls/s | p50 us | p99 us | of the p99 without sleepers | busy calls/s | of one core |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|\n",
+        );
+        let awake = |round: &[Cell], contender| {
+            let workload = self.workloads.iter().find(|workload| workload.name == "awake")?;
+            find(round, workload, contender).map(Cell::p99)
+        };
+        for (title, workload, contender) in self.rows() {
+            let figure = |of: Figure| self.over_rounds(workload, contender, of);
+            let light = workload.unit == Unit::Calls;
+            let busy = if light { figure(Cell::beside) } else { figure(Cell::throughput) };
+            let (light_calls, busy_calls, cores) = (
+                if light { rounded(figure(Cell::throughput)) } else { NOTHING.to_owned() },
+                if busy > 0.0 { rounded(busy) } else { NOTHING.to_owned() },
+                if busy > 0.0 { ratio(busy * BUSY.as_secs_f64()) } else { NOTHING.to_owned() },
+            );
+            let without_sleepers = median(self.findings.rounds.iter().filter_map(|round| {
+                let p99 = find(round, workload, contender).filter(|_| workload.name == "sleepers")?.p99();
+                Some(p99 / awake(round, contender)?)
+            }));
+            writeln!(
+                table,
+                "| {title} | {contender} | {light_calls} | {:.1} | {:.1} | {} | {busy_calls} | {cores} |",
+                figure(Cell::p50),
+                figure(Cell::p99),
+                ratio(without_sleepers),
+            )
+            .ok();
+        }
+        table
+    }
+
     /// How we compare with each of the others; `None` when there is nobody to compare.
     pub(super) fn ratios(&self) -> Option<String> {
         let ours = Name::Rpc;
@@ -120,11 +155,7 @@ impl Table<'_> {
             for (what, figure) in compared(workload) {
                 write!(table, "| {}, {what} |", workload.title).ok();
                 for &other in &others {
-                    // Within a round, so that a slow spell of the machine falls on both sides of the ratio.
-                    let within_rounds = median(self.findings.rounds.iter().filter_map(|round| {
-                        Some(figure(find(round, workload, ours)?) / figure(find(round, workload, other)?))
-                    }));
-                    write!(table, " {} |", ratio(within_rounds)).ok();
+                    write!(table, " {} |", ratio(self.beside(workload, ours, other, figure))).ok();
                 }
                 table.push('\n');
             }
@@ -148,7 +179,15 @@ impl Table<'_> {
         self.contenders.iter().copied().filter(appears).collect()
     }
 
-    fn over_rounds(&self, workload: &Workload, contender: Name, figure: Figure) -> f64 {
+    /// One contender's figure divided by another's.
+    pub(super) fn beside(&self, workload: &Workload, one: Name, other: Name, figure: Figure) -> f64 {
+        // Within a round, so that a slow spell of the machine falls on both sides of the ratio.
+        median(self.findings.rounds.iter().filter_map(|round| {
+            Some(figure(find(round, workload, one)?) / figure(find(round, workload, other)?))
+        }))
+    }
+
+    pub(super) fn over_rounds(&self, workload: &Workload, contender: Name, figure: Figure) -> f64 {
         median(
             self.findings.rounds.iter().filter_map(|round| Some(figure(find(round, workload, contender)?))),
         )
@@ -165,16 +204,18 @@ fn compared(workload: &Workload) -> Vec<(&'static str, Figure)> {
         Section::Neighbours if workload.unit.has_latency() => {
             vec![("p50", Cell::p50), ("p99", Cell::p99), ("MB/s of transfers", Cell::beside)]
         }
+        Section::Handlers if workload.unit == Unit::Calls => {
+            vec![throughput, ("p50", Cell::p50), ("p99", Cell::p99)]
+        }
         _ if workload.is_alone() && workload.unit.has_latency() => vec![throughput, ("p50", Cell::p50)],
         _ => vec![throughput],
     }
 }
 
-/// Says so if the machine was not ours alone.
-fn disturbance(cells: &[Cell]) -> String {
+fn disturbance(cells: &[Cell]) -> Option<String> {
     let disturbed = cells.iter().filter(|cell| cell.disturbance.is_serious()).count();
     if disturbed == 0 {
-        return String::new();
+        return None;
     }
     let shares = |share: fn(&Cell) -> f64| {
         let percents = || cells.iter().map(|cell| 100.0 * share(cell));
@@ -184,13 +225,13 @@ fn disturbance(cells: &[Cell]) -> String {
             percents().fold(0.0, f64::max)
         )
     };
-    format!(
-        "**Disturbed:** in {disturbed} of {} measurements others were at work too. In the median, other processes took \
-         {}, other guests of the host {}.\n",
+    Some(format!(
+        "in {disturbed} of {} measurements others were at work too. In the median, other processes took {}, other \
+         guests of the host {}.",
         cells.len(),
         shares(|cell| cell.disturbance.others),
         shares(|cell| cell.disturbance.stolen),
-    )
+    ))
 }
 
 fn find<'a>(round: &'a [Cell], workload: &Workload, contender: Name) -> Option<&'a Cell> {
@@ -199,7 +240,7 @@ fn find<'a>(round: &'a [Cell], workload: &Workload, contender: Name) -> Option<&
 
 impl Cell {
     /// How many a second.
-    fn throughput(&self) -> f64 {
+    pub(super) fn throughput(&self) -> f64 {
         self.outcome.per_second()
     }
 

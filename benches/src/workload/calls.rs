@@ -1,12 +1,11 @@
 //! Plain calls: small ones, echoes, and small ones beside large echoes.
 
-use super::{PATTERN, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
+use super::{PATTERN, Stint, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
 use crate::{
     contender::{Calls, Result},
     measure::{Latencies, Outcome},
 };
 use bytes::Bytes;
-use std::time::Duration;
 use tokio::{time, try_join};
 
 /// What is called.
@@ -63,26 +62,21 @@ impl<C: Calls> Work<C> for Calling {
         Ok(())
     }
 
-    async fn run(workload: &Workload, clients: &[C], duration: Duration) -> Result<Outcome> {
+    async fn run(workload: &Workload, clients: &[C], stint: Stint) -> Result<Outcome> {
         let Task::Calls(call) = workload.task else { return Err(workload.other_kind()) };
         let callers = || clients.iter().flat_map(|client| vec![client; workload.in_flight]);
         match call {
             Call::Add => {
                 // A clock read costs little beside a lone call, but a tenth of the CPU of a small call in a batch.
-                let interval = if workload.in_flight > 1 { 16 } else { 1 };
-                adders(callers(), interval).work_for(duration).await
+                let interval = if workload.is_alone() { 1 } else { 16 };
+                adders(callers(), interval, stint).work().await
             }
-            Call::Echo(length) => echoers(callers(), length, 1).work_for(duration).await,
-            Call::Transfer => echoers(callers(), TRANSFER, TRANSFER as u64).work_for(duration).await,
+            Call::Echo(length) => echoers(callers(), length, 1, stint).work().await,
+            Call::Transfer => echoers(callers(), TRANSFER, TRANSFER as u64, stint).work().await,
             Call::AddBesideTransfers => {
                 let large = clients.iter().flat_map(|client| [client; TRANSFERS]);
-                let large = echoers(large, TRANSFER, TRANSFER as u64);
-                // Calls that find the connection still idle would pass for calls beside transfers.
-                let head_start = duration / 8;
-                time::sleep(head_start).await;
-                let small = adders(callers(), 1).work_for(duration - head_start);
-                let (small, large) = try_join!(small, large.work_for(duration - head_start))?;
-                Ok(Outcome { beside: large.per_second() as u64, ..small })
+                let large = |stint| echoers(large, TRANSFER, TRANSFER as u64, stint);
+                beside(large, |stint| adders(callers(), 1, stint), stint).await
             }
         }
     }
@@ -94,15 +88,37 @@ impl<C: Calls> Work<C> for Calling {
     }
 }
 
-fn adders<'a, C: Calls>(clients: impl Iterator<Item = &'a C>, interval: usize) -> Crew {
-    let mut crew = Crew::new();
+/// Lets a light crew work while a heavy one does, whose throughput is what goes on beside.
+pub(super) async fn beside(
+    heavy: impl FnOnce(Stint) -> Crew,
+    light: impl FnOnce(Stint) -> Crew,
+    stint: Stint,
+) -> Result<Outcome> {
+    let Stint::Time(duration) = stint else {
+        return Err("two crews are never at work for a number of times".into());
+    };
+    // Calls that find the connection still idle would pass for calls beside the heavy ones.
+    let head_start = duration / 8;
+    let heavy = heavy(Stint::Time(duration - head_start));
+    time::sleep(head_start).await;
+    let light = light(Stint::Time(duration - head_start));
+    let (light, heavy) = try_join!(light.work(), heavy.work())?;
+    Ok(Outcome { beside: heavy.per_second() as u64, ..light })
+}
+
+pub(super) fn adders<'a, C: Calls>(
+    clients: impl Iterator<Item = &'a C>,
+    interval: usize,
+    stint: Stint,
+) -> Crew {
+    let mut crew = Crew::new(stint);
     for client in clients {
         crew.employ(|shift| keep_adding(client.clone(), shift, interval));
     }
     crew
 }
 
-async fn keep_adding(mut client: impl Calls, shift: Shift, interval: usize) -> Result<Latencies> {
+async fn keep_adding(mut client: impl Calls, mut shift: Shift, interval: usize) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(interval, shift.number);
     // No two callers ever send the same terms, so a reply given to the wrong one shows.
     let a = (shift.number as i64) << 40;
@@ -120,15 +136,25 @@ async fn keep_adding(mut client: impl Calls, shift: Shift, interval: usize) -> R
 }
 
 /// Callers that echo; each echo counts as so many.
-fn echoers<'a, C: Calls>(clients: impl Iterator<Item = &'a C>, length: usize, count: u64) -> Crew {
-    let mut crew = Crew::new();
+fn echoers<'a, C: Calls>(
+    clients: impl Iterator<Item = &'a C>,
+    length: usize,
+    count: u64,
+    stint: Stint,
+) -> Crew {
+    let mut crew = Crew::new(stint);
     for client in clients {
         crew.employ(|shift| keep_echoing(client.clone(), shift, PATTERN.slice(..length), count));
     }
     crew
 }
 
-async fn keep_echoing(mut client: impl Calls, shift: Shift, payload: Bytes, count: u64) -> Result<Latencies> {
+async fn keep_echoing(
+    mut client: impl Calls,
+    mut shift: Shift,
+    payload: Bytes,
+    count: u64,
+) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(1, 0);
     while shift.goes_on() {
         let began = sampled.begin();
@@ -145,6 +171,7 @@ async fn keep_echoing(mut client: impl Calls, shift: Shift, payload: Bytes, coun
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::{runtime::Builder, task::yield_now};
 
     /// A contender that works, except for what is wrong with it on purpose.
@@ -169,7 +196,7 @@ mod tests {
 
     async fn verify_and_run(mut client: Fake, workload: &str) -> [Result<()>; 2] {
         let workload = Workload::named(workload).expect("a workload of the table");
-        let ran = Calling::run(workload, &[client.clone()], Duration::from_millis(5)).await;
+        let ran = Calling::run(workload, &[client.clone()], Stint::Time(Duration::from_millis(5))).await;
         [Calling::verify(workload, &mut client).await, ran.map(drop)]
     }
 

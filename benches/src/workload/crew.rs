@@ -1,4 +1,4 @@
-//! The tasks that keep a contender busy, for a time that is measured.
+//! The tasks that keep a contender busy, for a time that is measured or a number of times.
 
 use crate::{
     contender::Result,
@@ -14,9 +14,19 @@ use std::{
 };
 use tokio::{task::JoinSet, time};
 
+/// How long callers go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Stint {
+    /// For a time; then each finishes what it does last.
+    Time(Duration),
+    /// So many times each, however long that takes.
+    Times(u64),
+}
+
 /// Callers at work.
 #[derive(Debug)]
 pub(super) struct Crew {
+    stint: Stint,
     over: Arc<AtomicBool>,
     callers: JoinSet<Result<Latencies>>,
     started: Instant,
@@ -27,14 +37,17 @@ pub(super) struct Crew {
 #[derive(Clone, Debug)]
 pub(super) struct Shift {
     over: Arc<AtomicBool>,
+    /// How often it may still begin something.
+    left: u64,
     /// Which one it is.
     pub(super) number: usize,
 }
 
 impl Crew {
     /// Starts the clock.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stint: Stint) -> Self {
         Self {
+            stint,
             over: Arc::default(),
             callers: JoinSet::new(),
             started: Instant::now(),
@@ -47,14 +60,20 @@ impl Crew {
     where
         F: Future<Output = Result<Latencies>> + Send + 'static,
     {
-        let shift = Shift { over: self.over.clone(), number: self.callers.len() };
+        let left = match self.stint {
+            Stint::Time(_) => u64::MAX,
+            Stint::Times(times) => times,
+        };
+        let shift = Shift { over: self.over.clone(), left, number: self.callers.len() };
         self.callers.spawn(caller(shift));
     }
 
-    /// Lets the callers work for so long, and each finish what it does last.
-    pub(super) async fn work_for(mut self, duration: Duration) -> Result<Outcome> {
-        time::sleep(duration).await;
-        self.over.store(true, Ordering::Relaxed);
+    /// Lets the callers work to the end of their stint.
+    pub(super) async fn work(mut self) -> Result<Outcome> {
+        if let Stint::Time(duration) = self.stint {
+            time::sleep(duration).await;
+            self.over.store(true, Ordering::Relaxed);
+        }
         let mut latencies = Latencies::one_in(1, 0);
         while let Some(caller) = self.callers.join_next().await {
             latencies.merge(caller??);
@@ -65,7 +84,35 @@ impl Crew {
 
 impl Shift {
     /// Whether to begin something new.
-    pub(super) fn goes_on(&self) -> bool {
-        !self.over.load(Ordering::Relaxed)
+    pub(super) fn goes_on(&mut self) -> bool {
+        let goes_on = self.left > 0 && !self.over.load(Ordering::Relaxed);
+        self.left -= u64::from(goes_on);
+        goes_on
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::runtime::Builder;
+
+    #[test]
+    fn a_stint_of_times_is_exact_and_waits_for_no_clock() {
+        // Without a timer in the runtime, sleeping would panic.
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let outcome = runtime.block_on(async {
+            let mut crew = Crew::new(Stint::Times(7));
+            for _ in 0..3 {
+                crew.employ(|mut shift| async move {
+                    let mut latencies = Latencies::one_in(1, 0);
+                    while shift.goes_on() {
+                        latencies.end(None, 1);
+                    }
+                    Ok(latencies)
+                });
+            }
+            crew.work().await
+        });
+        assert_eq!(outcome.expect("no caller failed").count, 21);
     }
 }

@@ -1,11 +1,10 @@
 //! Streams of large items, measured in bytes.
 
-use super::{PATTERN, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
+use super::{PATTERN, Stint, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
 use crate::{
     contender::{Downloads, Result},
     measure::{Latencies, Outcome},
 };
-use std::time::Duration;
 
 /// Puts clients to work that have large items.
 #[derive(Debug)]
@@ -25,13 +24,13 @@ impl<C: Downloads> Work<C> for Downloading {
         Ok(())
     }
 
-    async fn run(workload: &Workload, clients: &[C], duration: Duration) -> Result<Outcome> {
+    async fn run(workload: &Workload, clients: &[C], stint: Stint) -> Result<Outcome> {
         let Task::Download(count, length) = workload.task else { return Err(workload.other_kind()) };
-        let mut crew = Crew::new();
+        let mut crew = Crew::new(stint);
         for client in clients.iter().flat_map(|client| vec![client; workload.in_flight]) {
             crew.employ(|shift| keep_downloading(client.clone(), shift, count, length));
         }
-        crew.work_for(duration).await
+        crew.work().await
     }
 
     async fn idle(client: C) -> Result<C> {
@@ -41,7 +40,7 @@ impl<C: Downloads> Work<C> for Downloading {
 
 async fn keep_downloading(
     mut client: impl Downloads,
-    shift: Shift,
+    mut shift: Shift,
     count: u64,
     length: usize,
 ) -> Result<Latencies> {
@@ -63,6 +62,7 @@ async fn keep_downloading(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::{runtime::Builder, task::yield_now};
 
     /// Downloads that lack so many bytes of each item.
@@ -89,7 +89,8 @@ mod tests {
         let workload = Workload::named("1MiB-items").expect("a workload of the table");
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let ran = Downloading::run(workload, &[client.clone()], Duration::from_millis(5)).await;
+            let ran =
+                Downloading::run(workload, &[client.clone()], Stint::Time(Duration::from_millis(5))).await;
             [Downloading::verify(workload, &mut client).await.is_ok(), ran.is_ok()]
         })
     }

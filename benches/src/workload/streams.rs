@@ -1,12 +1,11 @@
 //! Streams of small items: many items one way, one item each way, and short streams.
 
-use super::{IDLE_STREAMS_A_CONNECTION, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
+use super::{IDLE_STREAMS_A_CONNECTION, Stint, Task, Work, Workload, crew::Crew, crew::Shift, wrong};
 use crate::{
     contender::{Exchange, Result, Streams},
     measure::{Latencies, Outcome},
 };
 use futures_util::{Stream, StreamExt};
-use std::time::Duration;
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +40,11 @@ impl<C: Streams> Work<C> for Streaming {
         exchange.finish().await
     }
 
-    async fn run(workload: &Workload, clients: &[C], duration: Duration) -> Result<Outcome> {
+    async fn run(workload: &Workload, clients: &[C], stint: Stint) -> Result<Outcome> {
         let Task::Streams(flow) = workload.task else { return Err(workload.other_kind()) };
         // As for small calls, a clock read costs little beside a lone stream, but not beside one of many.
         let interval = if workload.is_alone() { 1 } else { 16 };
-        let mut crew = Crew::new();
+        let mut crew = Crew::new(stint);
         for client in clients.iter().flat_map(|client| vec![client; workload.in_flight]) {
             let client = client.clone();
             crew.employ(|shift| async move {
@@ -57,7 +56,7 @@ impl<C: Streams> Work<C> for Streaming {
                 }
             });
         }
-        crew.work_for(duration).await
+        crew.work().await
     }
 
     async fn idle(mut client: C) -> Result<Self::Idle> {
@@ -73,7 +72,7 @@ impl<C: Streams> Work<C> for Streaming {
     }
 }
 
-async fn keep_receiving(mut client: impl Streams, shift: Shift, length: u64) -> Result<Latencies> {
+async fn keep_receiving(mut client: impl Streams, mut shift: Shift, length: u64) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(1, 0);
     while shift.goes_on() {
         let began = sampled.begin();
@@ -83,7 +82,7 @@ async fn keep_receiving(mut client: impl Streams, shift: Shift, length: u64) -> 
     Ok(sampled)
 }
 
-async fn keep_sending(mut client: impl Streams, shift: Shift, length: u64) -> Result<Latencies> {
+async fn keep_sending(mut client: impl Streams, mut shift: Shift, length: u64) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(1, 0);
     while shift.goes_on() {
         let began = sampled.begin();
@@ -94,7 +93,7 @@ async fn keep_sending(mut client: impl Streams, shift: Shift, length: u64) -> Re
     Ok(sampled)
 }
 
-async fn keep_passing(mut client: impl Streams, shift: Shift) -> Result<Latencies> {
+async fn keep_passing(mut client: impl Streams, mut shift: Shift) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(1, 0);
     let mut exchange = client.exchange().await?;
     let mut number = 0;
@@ -108,7 +107,7 @@ async fn keep_passing(mut client: impl Streams, shift: Shift) -> Result<Latencie
     Ok(sampled)
 }
 
-async fn keep_opening(mut client: impl Streams, shift: Shift, interval: usize) -> Result<Latencies> {
+async fn keep_opening(mut client: impl Streams, mut shift: Shift, interval: usize) -> Result<Latencies> {
     let mut sampled = Latencies::one_in(interval, shift.number);
     while shift.goes_on() {
         let began = sampled.begin();
@@ -153,6 +152,7 @@ async fn pass(exchange: &mut impl Exchange, number: u64) -> Result<()> {
 mod tests {
     use super::*;
     use futures_util::stream::{self, BoxStream};
+    use std::time::Duration;
     use tokio::{runtime::Builder, task::yield_now};
 
     /// A contender that works, except for what is wrong with it on purpose.
@@ -204,7 +204,8 @@ mod tests {
         let workload = Workload::named(workload).expect("a workload of the table");
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let ran = Streaming::run(workload, &[client.clone()], Duration::from_millis(5)).await;
+            let ran =
+                Streaming::run(workload, &[client.clone()], Stint::Time(Duration::from_millis(5))).await;
             let verified = Streaming::verify(workload, &mut client).await;
             [verified.is_ok(), ran.is_ok(), Streaming::idle(client).await.is_ok()]
         })

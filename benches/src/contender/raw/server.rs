@@ -1,7 +1,8 @@
 //! The serving side of a connection.
 
 use super::{
-    ADD, ADD_UP, BOUNCE, COUNT, ECHO, END, ITEM, ITEMS_A_FRAME, REPEAT, TOTAL, WATCH,
+    ADD, ADD_AFTER, ADD_UP, BOUNCE, COUNT, ECHO, END, ITEM, ITEMS_A_FRAME, REPEAT, SPIN, TOTAL, WATCH,
+    handler,
     wire::{Outbox, next_frame, write_from},
 };
 use crate::workload::PATTERN;
@@ -23,6 +24,15 @@ pub(super) async fn serve_connection<const YIELD: bool>(socket: TcpStream) -> io
                 let (a, b) = (payload.try_get_i64()?, payload.try_get_i64()?);
                 outbox.push(id, ADD, &a.wrapping_add(b).to_be_bytes());
             }
+            ADD_AFTER => {
+                let (a, b, micros) = (payload.try_get_i64()?, payload.try_get_i64()?, payload.try_get_u64()?);
+                if micros == 0 {
+                    outbox.push(id, ADD_AFTER, &a.wrapping_add(b).to_be_bytes());
+                } else {
+                    tasks.spawn(add_after(outbox.clone(), id, a, b, micros));
+                }
+            }
+            SPIN => outbox.push(id, SPIN, &handler::spin(payload.try_get_u64()?).to_be_bytes()),
             ECHO => outbox.push(id, ECHO, &payload),
             ADD_UP => {
                 let sum: &mut u64 = sums.entry(id).or_default();
@@ -50,6 +60,12 @@ pub(super) async fn serve_connection<const YIELD: bool>(socket: TcpStream) -> io
         // What has ended need not be remembered until the connection ends.
         while tasks.try_join_next().is_some() {}
     }
+    Ok(())
+}
+
+async fn add_after(outbox: Arc<Outbox>, id: u64, a: i64, b: i64, micros: u64) -> io::Result<()> {
+    let sum = handler::add_after(a, b, micros).await;
+    outbox.push(id, ADD_AFTER, &sum.to_be_bytes());
     Ok(())
 }
 

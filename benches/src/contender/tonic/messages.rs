@@ -13,6 +13,20 @@ pub struct Terms {
     pub b: i64,
 }
 
+/// What is added after some sleep.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TermsLater {
+    /// One term.
+    #[prost(int64, tag = "1")]
+    pub a: i64,
+    /// The other term.
+    #[prost(int64, tag = "2")]
+    pub b: i64,
+    /// The length of the sleep, in microseconds.
+    #[prost(uint64, tag = "3")]
+    pub micros: u64,
+}
+
 /// What comes of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Sum {
