@@ -170,6 +170,7 @@ impl<T: Returned, E: MethodError> Call<T, E> {
 impl<T: Returned, E: MethodError> Future for Call<T, E> {
     type Output = Result<T, E::CallError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut outcome = ready!(self.raw.poll(cx));
         Poll::Ready(self.raw.unmarshal::<T, E>(&mut outcome.result))
@@ -201,6 +202,7 @@ impl<T: Returned, E: MethodError> WithMetadata<T, E> {
 impl<T: Returned, E: MethodError> Future for WithMetadata<T, E> {
     type Output = Result<(T, Metadata), E::CallError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut outcome = ready!(self.0.raw.poll(cx));
         let metadata = outcome.metadata.map(|metadata| *metadata).unwrap_or_default();
@@ -313,6 +315,7 @@ impl Route {
     }
 
     /// The link to enter a call on, or that it was entered on.
+    #[inline]
     fn link(&self) -> Option<&Arc<Link>> {
         match self {
             Route::Remote(lease) => Some(&lease.link),
@@ -330,6 +333,7 @@ impl Route {
     }
 
     /// Keeps the memory of a call that is not pending any more.
+    #[inline]
     fn give_back(&self, pending: PendingCall) {
         if let Route::Remote(lease) = self {
             pending.give_back(lease);
@@ -361,6 +365,7 @@ impl Raw {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         if let Route::InProcess(_) = self.route {
             return self.start_local(cx);
@@ -370,6 +375,7 @@ impl Raw {
     }
 
     /// What follows from a poll, wherever the call runs.
+    #[inline]
     fn after(&mut self, polled: Poll<Outcome>, cx: &mut Context<'_>) -> Poll<Outcome> {
         match polled {
             Poll::Ready(outcome) => {
@@ -391,6 +397,7 @@ impl Raw {
         }
     }
 
+    #[inline]
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             let step = match &mut self.state {
@@ -415,6 +422,7 @@ impl Raw {
     }
 
     /// Enters the call where its channel leads.
+    #[inline]
     fn enter(&mut self, cx: &mut Context<'_>) -> Step {
         match &mut self.route {
             Route::Peer(back, link) => match back.link() {
@@ -462,6 +470,7 @@ impl Raw {
     }
 
     /// Enters the call on its link, or goes on with one that was granted its place there.
+    #[inline]
     fn enter_at(&mut self, granted: Option<CallId>, pending: PendingCall) -> Step {
         let Some(link) = self.route.link() else { unreachable!("a call over a connection has a link") };
         let entry = match self.as_new() {
@@ -551,6 +560,7 @@ impl Raw {
         }
     }
 
+    #[inline]
     fn as_new(&self) -> Result<NewCall<'_>, Error> {
         Ok(NewCall {
             method: self.method,
@@ -564,6 +574,7 @@ impl Raw {
         })
     }
 
+    #[inline]
     fn is_cancelled(&mut self, cx: &mut Context<'_>) -> bool {
         self.cancelled.as_mut().is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
     }

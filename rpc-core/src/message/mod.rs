@@ -77,6 +77,7 @@ pub(crate) enum Message<'a> {
 /// # Errors
 /// The envelope is not sound: the connection cannot go on, since nobody knows what the message meant. What is
 /// *in* it (arguments, a result) is not looked at.
+#[inline]
 pub(crate) fn decode(
     frame: &[u8],
     metadata_limit: usize,

@@ -32,6 +32,7 @@ pub(crate) struct Request<'a> {
     pub(crate) streams: Option<u8>,
 }
 
+#[inline]
 pub(super) fn elements(kind: u64) -> u32 {
     match kind {
         kind::NOTIFICATION => 3,
@@ -43,6 +44,7 @@ pub(super) fn elements(kind: u64) -> u32 {
 }
 
 /// Appends all of a request but its arguments, in the smallest kind that holds it.
+#[inline]
 pub(crate) fn encode_request(out: &mut Vec<u8>, head: &RequestHead<'_>) {
     let plain = head.timeout.is_none() && head.metadata.is_none() && head.streams.is_none();
     let kind = match (head.id, plain) {
@@ -70,6 +72,7 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, head: &RequestHead<'_>) {
     }
 }
 
+#[inline]
 pub(super) fn decode(
     kind: u64,
     mut reader: Reader<'_>,

@@ -32,6 +32,7 @@ pub(super) fn elements(kind: u64) -> u32 {
     if kind == kind::RESPONSE { 4 } else { 5 }
 }
 
+#[inline]
 fn put_head(out: &mut Vec<u8>, id: u64, metadata: Option<&Metadata>) {
     let kind = if metadata.is_none() { kind::RESPONSE } else { kind::REPLY };
     put_array(out, elements(kind) as u8);
@@ -43,6 +44,7 @@ fn put_head(out: &mut Vec<u8>, id: u64, metadata: Option<&Metadata>) {
 }
 
 /// Appends a reply up to its result, which is to follow.
+#[inline]
 pub(crate) fn encode_value(out: &mut Vec<u8>, id: u64, metadata: Option<&Metadata>) {
     put_head(out, id, metadata);
     out.push(NIL);
@@ -95,6 +97,7 @@ pub(super) fn put_app_head(out: &mut Vec<u8>) {
     put_uint(out, APP);
 }
 
+#[inline]
 pub(super) fn decode(
     kind: u64,
     mut reader: Reader<'_>,

@@ -7,6 +7,7 @@ use super::{Malformed, Message};
 
 pub(super) const NIL: u8 = 0xc0;
 
+#[inline]
 pub(super) fn put_array(out: &mut Vec<u8>, elements: u8) {
     debug_assert!(elements < 16, "envelopes have less than 16 elements");
     out.push(0x90 | elements);
@@ -56,6 +57,7 @@ pub(super) fn put_map(out: &mut Vec<u8>, entries: usize) {
     }
 }
 
+#[inline]
 pub(super) fn put_uint(out: &mut Vec<u8>, value: u64) {
     match value {
         0..=0x7f => out.push(value as u8),
@@ -75,6 +77,7 @@ pub(super) fn put_uint(out: &mut Vec<u8>, value: u64) {
     }
 }
 
+#[inline]
 pub(super) fn put_str(out: &mut Vec<u8>, text: &str) {
     match text.len() {
         len @ 0..=31 => out.push(0xa0 | len as u8),
@@ -95,10 +98,12 @@ pub(super) fn put_str(out: &mut Vec<u8>, text: &str) {
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn new(frame: &'a [u8]) -> Self {
         Reader(frame)
     }
 
+    #[inline]
     pub(super) fn array(&mut self, what: &str) -> Result<u32, Malformed> {
         match self.byte(what)? {
             marker @ 0x90..=0x9f => Ok(u32::from(marker & 0x0f)),
@@ -117,6 +122,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn uint(&mut self, what: &str) -> Result<u64, Malformed> {
         match self.byte(what)? {
             value @ 0..=0x7f => Ok(u64::from(value)),
@@ -143,12 +149,14 @@ impl<'a> Reader<'a> {
         if self.skip_nil() { Ok(None) } else { self.uint(what).map(Some) }
     }
 
+    #[inline]
     pub(super) fn str(&mut self, what: &str) -> Result<&'a str, Malformed> {
         let text = self.raw_str(what)?;
         std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
     }
 
     /// A string of which it need not be known whether it is UTF-8.
+    #[inline]
     pub(super) fn raw_str(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
         let len = match self.byte(what)? {
             marker @ 0xa0..=0xbf => usize::from(marker & 0x1f),
@@ -172,6 +180,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a nil if the next element is one.
+    #[inline]
     pub(super) fn skip_nil(&mut self) -> bool {
         let nil = self.0.first() == Some(&NIL);
         if nil {
@@ -181,10 +190,12 @@ impl<'a> Reader<'a> {
     }
 
     /// What has not been read.
+    #[inline]
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -198,17 +209,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn byte(&mut self, what: &str) -> Result<u8, Malformed> {
         let [byte] = self.bytes(what)?;
         Ok(byte)
     }
 
+    #[inline]
     fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Malformed> {
         let (bytes, rest) = self.0.split_first_chunk().ok_or_else(|| truncated(what))?;
         self.0 = rest;
         Ok(*bytes)
     }
 
+    #[inline]
     fn split(&mut self, len: usize, what: &str) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(|| truncated(what))?;
         self.0 = rest;

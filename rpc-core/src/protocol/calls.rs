@@ -32,6 +32,7 @@ pub(crate) const IN_FRAGMENTS: u64 = u64::MAX;
 pub(crate) struct CallId(u64);
 
 impl CallId {
+    #[inline]
     fn new(sequence: u64, index: usize) -> Self {
         CallId((sequence << INDEX_BITS) | index as u64)
     }
@@ -40,6 +41,7 @@ impl CallId {
         self.0
     }
 
+    #[inline]
     fn index(self) -> usize {
         (self.0 & (MAX_SLOTS as u64 - 1)) as usize
     }
@@ -167,6 +169,7 @@ impl<C: Clone> Calls<C> {
     }
 
     /// How many calls hold a place on the other side.
+    #[inline]
     pub(crate) fn placed(&self, place: Place) -> usize {
         self.placed[place as usize]
     }
@@ -181,6 +184,7 @@ impl<C: Clone> Calls<C> {
         self.placed[Place::Stream as usize] = 0;
     }
 
+    #[inline]
     pub(crate) fn has_queue(&self, place: Place) -> bool {
         !self.queues[place as usize].is_empty()
     }
@@ -194,6 +198,7 @@ impl<C: Clone> Calls<C> {
     }
 
     /// Enters a call that is sent now.
+    #[inline]
     pub(crate) fn start(
         &mut self,
         waiter: C,
@@ -264,6 +269,7 @@ impl<C: Clone> Calls<C> {
     /// Ends a call that the other side has answered, and gives who waits for it.
     ///
     /// A late answer to a call that is not there any more is nobody's fault; one to a call that was never sent is.
+    #[inline]
     pub(crate) fn finish(&mut self, number: u64) -> Result<Option<C>, NeverIssued> {
         let id = CallId(number);
         // Ids grow, so the last one of a slot is the highest that it has ever had.
@@ -351,6 +357,7 @@ impl<C: Clone> Calls<C> {
         }
     }
 
+    #[inline]
     fn enter(&mut self, state: State<C>, deadline: Option<Instant>) -> Result<CallId, Exhausted> {
         if self.free.is_none() && self.slots.len() == MAX_SLOTS {
             return Err(Exhausted);
@@ -375,6 +382,7 @@ impl<C: Clone> Calls<C> {
         Ok(id)
     }
 
+    #[inline]
     fn next_sequence(&mut self) -> Result<u64, Exhausted> {
         if self.sequence == MAX_SEQUENCE {
             return Err(Exhausted);
@@ -384,6 +392,7 @@ impl<C: Clone> Calls<C> {
     }
 
     /// Frees a slot, and the place of its call; one with streams that was sent keeps that until these have ended.
+    #[inline]
     fn release(&mut self, index: usize) -> State<C> {
         self.occupied -= 1;
         let next = self.free.replace(index);
@@ -406,6 +415,7 @@ impl<C: Clone> Calls<C> {
 }
 
 impl<C> State<C> {
+    #[inline]
     fn into_waiter(self) -> Option<C> {
         match self {
             State::Waiting { waiter, .. } | State::Granted { waiter, .. } | State::Sent { waiter, .. } => {

@@ -33,6 +33,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// How many bytes are still to be written.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -42,11 +43,13 @@ impl Outbox {
         self.len.saturating_sub(self.fragments)
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Appends a frame: what `head` appends, then the payload.
+    #[inline]
     pub(crate) fn push(&mut self, payload: &Payload, head: impl FnOnce(&mut Vec<u8>)) {
         self.push_frame(|outbox| {
             head(&mut outbox.bytes);
@@ -94,6 +97,7 @@ impl Outbox {
     }
 
     /// Appends a frame without a payload.
+    #[inline]
     pub(crate) fn push_message(&mut self, message: impl FnOnce(&mut Vec<u8>)) {
         self.push(&Payload::from_slice(&[]), message);
     }
@@ -146,6 +150,7 @@ impl Outbox {
     }
 
     /// Moves all of `other`, of which nothing may be written yet, to the end of this.
+    #[inline]
     pub(crate) fn append(&mut self, other: &mut Outbox) {
         debug_assert_eq!(
             other.written_bytes + other.written_payloads,
@@ -167,6 +172,7 @@ impl Outbox {
     }
 
     /// Forgets everything, but keeps a buffer of ordinary size.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         if self.bytes.capacity() > KEEP_BYTES {
             self.bytes = Vec::new();

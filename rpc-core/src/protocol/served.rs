@@ -60,6 +60,7 @@ impl Counts {
         counts
     }
 
+    #[inline]
     pub(crate) fn count(&mut self, key: CallKey) -> &mut usize {
         match key {
             CallKey::Call(_) => &mut self.calls,
@@ -100,10 +101,12 @@ impl<H> Served<H> {
     }
 
     /// Whether a call of this id is running.
+    #[inline]
     pub(crate) fn is_live(&self, id: u64) -> bool {
         !self.kept.is_empty() && CallKey::of(id).iter().any(|key| self.kept.contains_key(key))
     }
 
+    #[inline]
     pub(crate) fn admit(&mut self, id: Option<u64>, has_streams: bool) -> CallKey {
         let key = match id {
             Some(id) => {
@@ -137,6 +140,7 @@ impl<H> Served<H> {
     }
 
     /// Counts out calls that ended the moment they were started.
+    #[inline]
     pub(crate) fn ended_at_once(&mut self, ended: Counts) {
         self.admitted.calls -= ended.calls;
         self.admitted.streams -= ended.streams;

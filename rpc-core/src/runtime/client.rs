@@ -81,6 +81,7 @@ impl Handle {
     }
 
     /// What a call is made with.
+    #[inline]
     pub(crate) fn lease(&self) -> Arc<Lease> {
         if self.first.link.is_replaced() { self.renewed() } else { self.first.clone() }
     }
@@ -140,6 +141,7 @@ impl Client {
     }
 
     /// What unmarshalling a reply may cost.
+    #[inline]
     pub(crate) fn guard(&self) -> Guard {
         Guard::from(&self.limits)
     }

@@ -111,6 +111,7 @@ impl Link {
         })
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         // No user code runs under the lock, and what the runtime does there leaves it sound.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,6 +127,7 @@ impl Link {
     }
 
     /// Enters a call, or goes on with one that was granted its place. What becomes of it is told where it is pending.
+    #[inline]
     pub(crate) fn enter(&self, granted: Option<CallId>, call: &NewCall<'_>, pending: &PendingCall) -> Entry {
         // The clock is asked only by a call that has a deadline to be compared with it.
         let now = call.deadline.map_or(self.begun, |_| now());
@@ -251,6 +253,7 @@ impl Link {
 
     /// Sees to it that what waits goes out: the caller writes it `at_once`, or the connection's task is
     /// woken, also for a `timer` that is due earlier than it knows.
+    #[inline]
     pub(crate) fn write_or_kick(&self, mut shared: MutexGuard<'_, Shared>, at_once: bool, timer: bool) {
         if timer {
             shared.kick();
@@ -292,10 +295,12 @@ impl Shared {
     }
 
     /// Whether the connection's task would be too late for a deadline.
+    #[inline]
     fn is_earlier(&self, deadline: Option<Instant>) -> bool {
         deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
+    #[inline]
     pub(crate) fn kick(&mut self) {
         if !self.kicked {
             self.kicked = true;
@@ -316,6 +321,7 @@ impl Shared {
     /// them wait, where one thread runs them all, so that the other side works on one half while this side prepares
     /// the other. Where other connections send on the same thread, it has enough to do meanwhile; and more threads
     /// work side by side as it is.
+    #[inline]
     fn sends_at_once(&self) -> bool {
         let (unsent, calls) = (self.connection.unsent_calls(), self.connection.calls());
         if calls == 1 {

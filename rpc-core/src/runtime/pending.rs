@@ -32,6 +32,7 @@ pub(crate) enum Progress {
 
 impl Pending {
     /// Takes the place for a call, and says whom to wake and which turn it is; not if another call has it.
+    #[inline]
     fn take(&self, waker: &Waker) -> Option<u64> {
         let mut waiting = self.lock();
         if std::mem::replace(&mut waiting.is_taken, true) {
@@ -44,6 +45,7 @@ impl Pending {
 
     /// What has become of the call since this was last asked; if nothing has, whom to wake. Once it has ended the place
     /// is free.
+    #[inline]
     fn poll(&self, waker: &Waker) -> Option<Progress> {
         let mut waiting = self.lock();
         let progress = waiting.progress.take();
@@ -59,6 +61,7 @@ impl Pending {
     }
 
     /// Gives the place up, and says whether the call had ended.
+    #[inline]
     fn leave(&self) -> bool {
         let mut waiting = self.lock();
         waiting.is_taken = false;
@@ -68,6 +71,7 @@ impl Pending {
         matches!(waiting.progress.take(), Some(Progress::Ended(_)))
     }
 
+    #[inline]
     fn tell(&self, turn: u64, progress: Progress) {
         let mut waiting = self.lock();
         if waiting.turn != turn {
@@ -79,6 +83,7 @@ impl Pending {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // What is done under it leaves it sound.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,6 +107,7 @@ enum At {
 
 impl PendingCall {
     /// A place for a call that is made with this lease.
+    #[inline]
     pub(crate) fn of(lease: &Arc<Lease>, waker: &Waker) -> Self {
         match lease.pending.take(waker) {
             Some(turn) => PendingCall { at: At::Lease(lease.clone()), turn },
@@ -120,27 +126,32 @@ impl PendingCall {
     }
 
     /// What has become of the call since this was last asked; if nothing has, whom to wake.
+    #[inline]
     pub(crate) fn poll(&self, waker: &Waker) -> Option<Progress> {
         self.pending().poll(waker)
     }
 
     /// Nobody waits any more: says whether the call had ended.
+    #[inline]
     pub(crate) fn leave(&self) -> bool {
         self.pending().leave()
     }
 
     /// Tells the caller. Not under the lock of a connection, since a waker may be anybody's code.
+    #[inline]
     pub(crate) fn tell(&self, progress: Progress) {
         self.pending().tell(self.turn, progress);
     }
 
     /// Keeps the memory of a place that is free again.
+    #[inline]
     pub(crate) fn give_back(self, lease: &Lease) {
         if let At::More(pending) = self.at {
             lease.more.give_back(pending);
         }
     }
 
+    #[inline]
     fn pending(&self) -> &Pending {
         match &self.at {
             At::Lease(lease) => &lease.pending,
@@ -157,10 +168,12 @@ const KEPT: usize = 1024;
 pub(crate) struct More(Mutex<Vec<Arc<Pending>>>);
 
 impl More {
+    #[inline]
     fn take(&self) -> Arc<Pending> {
         self.lock().pop().unwrap_or_default()
     }
 
+    #[inline]
     fn give_back(&self, place: Arc<Pending>) {
         let mut places = self.lock();
         if places.len() < KEPT {
@@ -168,6 +181,7 @@ impl More {
         }
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
         // As above.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -11,6 +11,7 @@ use crate::{Code, Error, Executed};
 
 impl<C: Clone, W, H> Connection<C, W, H> {
     /// Enters a call: sends it, or lets it wait for a connection or a place.
+    #[inline]
     pub(crate) fn enter(&mut self, call: &NewCall<'_>, now: Instant, waiter: impl FnOnce() -> C) -> Entry {
         if let Some(refusal) = self.refuse_entry(call, now) {
             return Entry::Ended(refusal);
@@ -109,6 +110,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// A call cannot be entered: why.
+    #[inline]
     fn refuse_entry(&self, call: &NewCall<'_>, now: Instant) -> Option<CallFailure> {
         if let Some(message) = call.metadata.and_then(|metadata| self.excess(metadata)) {
             return Some(CallFailure::Rpc(Error::not_executed(Code::ResourceExhausted, message)));
@@ -140,6 +142,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         }
     }
 
+    #[inline]
     pub(super) fn has_place(&self, place: Place) -> bool {
         let places = match place {
             Place::Call => self.peer.calls,
@@ -168,10 +171,12 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// Where a call that is sent now begins in the stream of bytes.
+    #[inline]
     fn begin_of(&self, call: &NewCall<'_>) -> u64 {
         if self.peer.sizes.is_large(size(call)) { IN_FRAGMENTS } else { self.queued }
     }
 
+    #[inline]
     fn push_request(&mut self, id: Option<CallId>, call: &NewCall<'_>, now: Instant) {
         let head = RequestHead {
             id: id.map(CallId::number),
@@ -201,6 +206,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 }
 
 /// How large a request is at most.
+#[inline]
 fn size(call: &NewCall<'_>) -> usize {
     HEAD_BYTES + call.method.len() + call.metadata.map_or(0, |m| 2 * m.bytes()) + call.payload.len()
 }

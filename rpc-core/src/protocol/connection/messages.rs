@@ -22,6 +22,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     ///
     /// # Errors
     /// What ends the connection.
+    #[inline]
     pub(crate) fn handle<'f>(
         &mut self,
         frame: &'f [u8],
@@ -61,6 +62,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         Ok(Handled::Nothing)
     }
 
+    #[inline]
     fn admit<'f>(
         &mut self,
         head: message::Request<'f>,
@@ -88,6 +90,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         Ok(Handled::Call { admitted, method: head.method, params })
     }
 
+    #[inline]
     fn refuse_admission(&self, head: &message::Request<'_>, now: Instant) -> Option<Error> {
         let refuse = |code, message: String| Some(Error::not_executed(code, message));
         let noticed = |since: Instant| self.peer_leaving || now >= since + DRAIN_NOTICE;
@@ -128,6 +131,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     /// How many calls of the other side count as running though they have been answered: while more waits to go out
     /// than should, an answer counts until it has left. So answers are bounded also where this side reads on. An
     /// honest caller notices nothing, for which a call runs until it has the answer.
+    #[inline]
     fn unread(&self) -> Counts {
         if self.outbox.len() > self.limits.send_queue_bytes() { self.answered } else { Counts::default() }
     }
@@ -146,6 +150,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         Ok(())
     }
 
+    #[inline]
     fn handle_response(
         &mut self,
         response: Response<'_>,

@@ -252,11 +252,13 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.grant(effects);
     }
 
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
     /// Whether calls may still be entered here.
+    #[inline]
     pub(crate) fn takes_calls(&self) -> bool {
         !self.peer_leaving && !matches!(self.phase, Phase::Closed)
     }
@@ -269,6 +271,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// How many calls have been entered and have not ended.
+    #[inline]
     pub(crate) fn calls(&self) -> usize {
         self.calls.occupied()
     }
@@ -279,10 +282,12 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// How many calls are among what waits to go out.
+    #[inline]
     pub(crate) fn unsent_calls(&self) -> usize {
         self.unsent
     }
 
+    #[inline]
     pub(crate) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || !self.transfers.is_empty()
     }

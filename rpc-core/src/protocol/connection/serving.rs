@@ -29,6 +29,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// Takes the replies of calls that ended the moment they were started.
+    #[inline]
     pub(crate) fn ended_at_once(&mut self, ended: Counts, replies: &mut Replies) {
         self.served.ended_at_once(ended);
         self.answered.calls += ended.calls;
@@ -67,6 +68,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         }
     }
 
+    #[inline]
     pub(super) fn push_reply(
         &mut self,
         owner: Owner,
@@ -126,6 +128,7 @@ impl Replies {
     }
 
     /// Adds a reply; one that is too large for the other side becomes an error that says so.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         id: u64,
@@ -139,6 +142,7 @@ impl Replies {
 
 /// Appends a reply, or gives it back if it has to go in fragments. One that is too large for the other side becomes
 /// an error that says so.
+#[inline]
 fn push_reply(
     outbox: &mut Outbox,
     owner: Owner,

@@ -147,6 +147,7 @@ impl<W> Streams<W> {
         self.there.insert(call, CallStreams::new((0..arguments).map(|_| flow()).collect(), None));
     }
 
+    #[inline]
     pub(crate) fn has(&self, caller: Caller, call: u64) -> bool {
         match caller {
             Caller::Here => self.here.contains_key(&call),
@@ -154,6 +155,7 @@ impl<W> Streams<W> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&mut self, caller: Caller, call: u64) -> Option<&mut CallStreams<W>> {
         self.calls(caller).get_mut(&call)
     }
@@ -185,6 +187,7 @@ impl<W> Streams<W> {
     }
 
     /// The final message of a call was sent or has come: all that is left of it ends.
+    #[inline]
     pub(crate) fn close(
         &mut self,
         caller: Caller,

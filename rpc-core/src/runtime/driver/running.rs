@@ -50,6 +50,7 @@ impl Driver {
         Ok(ran.and(admitted)?)
     }
 
+    #[inline]
     fn admit(
         &mut self,
         source: &Source<'_>,
@@ -159,6 +160,7 @@ impl Driver {
     }
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
+    #[inline]
     fn run(
         &mut self,
         admitted: Admitted,
@@ -259,6 +261,7 @@ pub(super) enum Source<'a> {
 }
 
 impl Source<'_> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         match self {
             Source::Lent(bytes) => bytes,
@@ -267,6 +270,7 @@ impl Source<'_> {
     }
 
     /// A value in these bytes that is to be kept, copied only if it must be.
+    #[inline]
     fn payload(&self, value: &[u8]) -> Payload {
         match self {
             Source::Owned(bytes) if value.len() > SMALL_BYTES => Payload::from(bytes.slice_ref(value)),
