@@ -87,7 +87,7 @@ fn file(size: usize) -> File {
     File {
         name: format!("{size} bytes"),
         parts: vec![data(size), data(7), data(size / 2)],
-        note: (size % 2 == 0).then(|| data(size / 3)),
+        note: size.is_multiple_of(2).then(|| data(size / 3)),
         attributes: BTreeMap::from([("long".to_owned(), data(size)), ("short".to_owned(), data(3))]),
         kind: match size {
             0 => Kind::Plain,
