@@ -6,6 +6,7 @@
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- server-64         # only that
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- update            # write the figures anew
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- profile server-1  # function by function
+//! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- layers --write    # by layer, into docs/performance.md
 //! ```
 //!
 //! Instructions are what a machine that is busy with other things cannot change. They are counted by callgrind, on a
@@ -16,6 +17,7 @@
 mod callgrind;
 mod canned;
 mod figures;
+mod layers;
 mod profile;
 mod subject;
 
@@ -37,11 +39,18 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     match arguments[..] {
         ["run", name, calls] => subject::run(mode(name)?, calls.parse()?)?,
         ["profile", name] => profile::print(mode(name)?)?,
+        ["layers"] => layers::table(&layered()?, false)?,
+        ["layers", "--write"] => layers::table(&layered()?, true)?,
         ["update"] => update()?,
         [] => return check(MODES.iter().collect()),
         ref names => return check(names.iter().map(|name| mode(name)).collect::<Result<_, _>>()?),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The modes whose layers are worth a page.
+fn layered() -> Result<Vec<&'static Mode>, String> {
+    ["client-1", "client-64", "server-1", "server-64", "in-process"].into_iter().map(mode).collect()
 }
 
 fn mode(name: &str) -> Result<&'static Mode, String> {

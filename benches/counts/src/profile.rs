@@ -1,6 +1,6 @@
 //! Where the instructions are spent, by function.
 
-use std::{collections::HashMap, env, error::Error, process::Command};
+use std::{collections::HashMap, env, error::Error, path::Path, process::Command};
 
 use crate::{callgrind, subject::Mode};
 
@@ -11,14 +11,9 @@ const LEAST: f64 = 0.003;
 pub fn print(mode: &Mode) -> Result<(), Box<dyn Error>> {
     let out = env::temp_dir().join(format!("callgrind.{}.out", mode.name));
     let calls = callgrind::profile(mode, &out)? as f64;
-    let annotate = |inclusive: &str| -> Result<String, Box<dyn Error>> {
-        let mut annotate = Command::new("callgrind_annotate");
-        annotate.args(["--auto=no", "--threshold=100", &format!("--inclusive={inclusive}")]).arg(&out);
-        Ok(String::from_utf8(annotate.output()?.stdout)?)
-    };
     // What was inlined stands in lines of its own, by the file it came from: alone it adds up, with all that it
     // calls the function itself is the largest of them.
-    let (alone, with_calls) = (annotate("no")?, annotate("yes")?);
+    let (alone, with_calls) = (annotated(&out, false)?, annotated(&out, true)?);
     let alone = by_function(&alone, |sum, part| *sum += part);
     let with_calls = by_function(&with_calls, |most, part| *most = most.max(part));
     let total: f64 = alone.values().sum();
@@ -34,16 +29,32 @@ pub fn print(mode: &Mode) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads lines such as `1,196,800 ( 5.16%)  src/call.rs:rpc_core::call::Raw::poll [target/release/rpc-counts]`.
+/// What callgrind has to say of a run.
+pub fn annotated(out: &Path, inclusive: bool) -> Result<String, Box<dyn Error>> {
+    let mut annotate = Command::new("callgrind_annotate");
+    let inclusive = if inclusive { "--inclusive=yes" } else { "--inclusive=no" };
+    annotate.args(["--auto=no", "--threshold=100", inclusive]).arg(out);
+    Ok(String::from_utf8(annotate.output()?.stdout)?)
+}
+
+/// Reads lines such as `1,196,800 ( 5.16%)  src/call.rs:rpc_core::call::Raw::poll [target/release/rpc-counts]`: gives
+/// each file with its function, and what it costs.
+pub fn places(annotated: &str) -> impl Iterator<Item = (&str, f64)> {
+    annotated.lines().filter_map(|line| {
+        let (count, rest) = line.split_once('(')?;
+        let (_, place) = rest.split_once("%)")?;
+        let count = count.trim().replace(',', "").parse::<f64>().ok()?;
+        let place = place.trim();
+        let place = place.rsplit_once(" [").map_or(place, |(place, _)| place);
+        place.contains(':').then_some((place, count))
+    })
+}
+
 fn by_function(annotated: &str, add: impl Fn(&mut f64, f64)) -> HashMap<&str, f64> {
     let mut functions = HashMap::new();
-    for line in annotated.lines() {
-        let Some((count, rest)) = line.split_once('(') else { continue };
-        let Some((_, place)) = rest.split_once("%)") else { continue };
-        let Ok(count) = count.trim().replace(',', "").parse::<f64>() else { continue };
+    for (place, count) in places(annotated) {
         // The function stands behind its file, whose name has no colon.
-        if let Some((_, function)) = place.trim().split_once(':') {
-            let function = function.rsplit_once(" [").map_or(function, |(function, _)| function);
+        if let Some((_, function)) = place.split_once(':') {
             add(functions.entry(function).or_default(), count);
         }
     }
