@@ -22,6 +22,9 @@ use crate::{Code, Error};
 
 /// A way to a server, shared by any number of stubs and callers; cloning it is cheap.
 ///
+/// Clones share the connection. Where tasks on several threads call at once, give each a clone rather than a reference to
+/// one: what a call counts and where it waits belongs to its clone, so that the threads have nothing to hand to one another.
+///
 /// It keeps one connection open and opens it again, with growing pauses, when it is lost. Calls that have not been
 /// sent wait for it within their deadline, and fail at once without one; see
 /// [`Call::wait_for_ready`]. The connection is closed when the last clone, stub and call are gone.
