@@ -2,6 +2,8 @@
 
 #[path = "support/game.rs"]
 mod game;
+#[path = "support/hostile/mod.rs"]
+mod hostile;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
@@ -10,11 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use game::{GameClient, GameServer, Match, Player, WAYS, assert_unavailable};
+use hostile::raw::Raw;
+use hostile::wire::{self, framed};
 use rpc::{Code, Error, Executed, Limits, MemoryConnector, Server};
 use support::faults::{Faults, Faulty};
 use support::{Event, Events, Serving, Way, patiently, unused_memory};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -173,6 +177,35 @@ async fn a_client_that_serves_and_is_dropped_closes_its_socket_at_once() {
     drop(client);
     patiently("the end of the connection", faults.all_closed()).await;
     assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_back_that_has_its_place_in_the_moment_in_which_the_client_goes_is_made() {
+    let (at_server, _events) = Player::new("server");
+    let server = Server::new().add(GameServer::new(at_server));
+    let serving = Serving::start(server, &unused_memory()).await;
+    // A client that takes one call at a time.
+    let mut raw = Raw::connect(&serving.address).await;
+    raw.greet(&wire::hello_with(1, 1, &[], &[("frame_bytes", 4 << 20), ("calls", 1)])).await;
+    raw.say(&wire::request(1, "Game.flood", &wire::array(&[&wire::uint(2), &wire::uint(1)]))).await;
+    let first = raw.recv().await.expect("a call back");
+    assert_eq!(first.kind(), 0);
+    assert!(timeout(SECOND, raw.recv()).await.is_err(), "there is no place for the second");
+    // Both come in one read: the place, and that the client goes.
+    let value = wire::array(&[&wire::uint(0)]);
+    let goes = wire::goaway(u64::MAX, wire::DRAIN, "");
+    raw.send(&[framed(&wire::reply(first.id(), &value)), framed(&goes)].concat()).await;
+    let made = async {
+        loop {
+            let message = raw.recv().await.expect("a message");
+            if message.kind() == 0 {
+                return message.id();
+            }
+        }
+    };
+    let second = timeout(SECOND, made).await.expect("a handler needs it that runs");
+    raw.say(&wire::reply(second, &value)).await;
+    assert_eq!(raw.recv().await.expect("the reply").value(), (1, &wire::Value::Uint(2)));
 }
 
 // ---- a side that is gone ----

@@ -3,6 +3,7 @@
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,7 +95,13 @@ impl Hop for Link {
         let run = self.recorder.run(self.number);
         let next = self.next.as_ref().expect("not the last");
         // Not asking for the context: that alone must not make a difference.
-        tokio::spawn(next.hold());
+        let mut call = next.hold();
+        tokio::spawn(async move {
+            // Kept after it has ended: its own handler is not to wait for it to be dropped.
+            let _ = (&mut call).await;
+            pending::<()>().await;
+            drop(call);
+        });
         self.recorder.gate().await;
         run.end();
         Ok(())

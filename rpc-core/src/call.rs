@@ -581,8 +581,11 @@ impl Raw {
 
     /// Leaves whatever the call has entered.
     fn leave(&mut self) {
-        if let State::Entered { .. } = self.state
-            && let State::Entered { id, pending } = std::mem::replace(&mut self.state, State::Ended)
+        if let State::New | State::Ended = self.state {
+            return;
+        }
+        // A call in process is stopped by being dropped.
+        if let State::Entered { id, pending } = std::mem::replace(&mut self.state, State::Ended)
             && let Some(link) = self.route.link()
             // Also if its reply has come, which may be a stream that nobody will take.
             && (!pending.leave() || self.streams.in_call().is_some())

@@ -51,6 +51,8 @@ impl Pending {
         let progress = waiting.progress.take();
         if let Some(Progress::Ended(_)) = progress {
             waiting.is_taken = false;
+            // That it was granted its place may be told only now, and is not for the next call.
+            waiting.turn += 1;
         } else {
             match &mut waiting.waker {
                 Some(stored) => stored.clone_from(waker),
@@ -74,7 +76,9 @@ impl Pending {
     #[inline]
     fn tell(&self, turn: u64, progress: Progress) {
         let mut waiting = self.lock();
-        if waiting.turn != turn {
+        // Each is told after the lock of the connection is released, so the end of a call that was granted its place may
+        // come first, and is the last word.
+        if waiting.turn != turn || matches!(waiting.progress, Some(Progress::Ended(_))) {
             return;
         }
         waiting.progress = Some(progress);
@@ -185,5 +189,52 @@ impl More {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
         // As above.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::CallFailure;
+
+    fn ended() -> Progress {
+        Progress::Ended(Outcome::moved())
+    }
+
+    fn has_ended(progress: Option<&Progress>) -> bool {
+        matches!(progress, Some(Progress::Ended(Outcome { result: Err(CallFailure::Moved), .. })))
+    }
+
+    #[test]
+    fn what_comes_after_the_end_neither_replaces_it_nor_reaches_the_next_call() {
+        let (pending, waker) = (Pending::default(), Waker::noop());
+        let first = pending.take(waker).expect("it is free");
+        pending.tell(first, ended());
+        pending.tell(first, Progress::Granted);
+        assert!(has_ended(pending.poll(waker).as_ref()));
+        pending.tell(first, Progress::Granted);
+        let second = pending.take(waker).expect("it is free again");
+        pending.tell(first, Progress::Granted);
+        assert!(pending.poll(waker).is_none());
+        pending.tell(second, Progress::Granted);
+        assert!(matches!(pending.poll(waker), Some(Progress::Granted)));
+        pending.tell(second, ended());
+        assert!(has_ended(pending.poll(waker).as_ref()));
+    }
+
+    #[test]
+    fn the_end_of_a_call_that_is_not_awaited_any_more_is_told_to_nobody() {
+        let (pending, waker) = (Pending::default(), Waker::noop());
+        let first = pending.take(waker).expect("it is free");
+        assert!(pending.take(waker).is_none(), "it is taken");
+        assert!(!pending.leave());
+        pending.tell(first, ended());
+        let second = pending.take(waker).expect("it is free again");
+        pending.tell(first, ended());
+        assert!(pending.poll(waker).is_none());
+        pending.tell(second, ended());
+        assert!(pending.leave(), "it has ended");
+        pending.take(waker).expect("it is free again");
+        assert!(pending.poll(waker).is_none());
     }
 }
