@@ -25,7 +25,7 @@ pub(crate) struct RequestHead<'a> {
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) id: Option<u64>,
-    /// Its name, if there is such a method: only one that there is not may be something else than text.
+    /// Its name, which is UTF-8.
     pub(crate) method: &'a [u8],
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Option<Box<Metadata>>,
@@ -82,7 +82,7 @@ pub(super) fn decode(
         kind::REQUEST | kind::CALL | kind::OPEN => Some(reader.uint("the id of a request")?),
         _ => None,
     };
-    let method = reader.raw_str("the method of a request")?;
+    let method = reader.str_bytes("the method of a request")?;
     let (timeout, metadata) = match kind {
         kind::CALL | kind::SEND | kind::OPEN => {
             let micros = reader.optional_uint("the timeout of a call")?;

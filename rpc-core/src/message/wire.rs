@@ -152,12 +152,18 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn str(&mut self, what: &str) -> Result<&'a str, Malformed> {
         let text = self.raw_str(what)?;
-        std::str::from_utf8(text).map_err(|_| Malformed::new(format!("{what} is not UTF-8")))
+        std::str::from_utf8(text).map_err(|_| not_utf8(what))
     }
 
-    /// A string of which it need not be known whether it is UTF-8.
+    /// A string as bytes that are UTF-8: most names are ASCII, which is seen at a glance.
     #[inline]
-    pub(super) fn raw_str(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
+    pub(super) fn str_bytes(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
+        let text = self.raw_str(what)?;
+        if text.is_ascii() || std::str::from_utf8(text).is_ok() { Ok(text) } else { Err(not_utf8(what)) }
+    }
+
+    #[inline]
+    fn raw_str(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
         let len = match self.byte(what)? {
             marker @ 0xa0..=0xbf => usize::from(marker & 0x1f),
             0xd9 => usize::from(self.byte(what)?),
@@ -228,6 +234,11 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Ok(bytes)
     }
+}
+
+#[cold]
+fn not_utf8(what: &str) -> Malformed {
+    Malformed::new(format!("{what} is not UTF-8"))
 }
 
 #[cold]

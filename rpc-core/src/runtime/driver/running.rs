@@ -79,13 +79,9 @@ impl Driver {
                             incoming.push(Incoming { admitted, target, params });
                         }
                     }
-                    None => match std::str::from_utf8(method) {
-                        Ok(method) => connection.refuse(admitted.key, unimplemented(method)),
-                        Err(_) => {
-                            let text = "the method of a request is not UTF-8";
-                            return Err(Violation::new(Reason::Protocol, text));
-                        }
-                    },
+                    None => {
+                        connection.refuse(admitted.key, unimplemented(&String::from_utf8_lossy(method)));
+                    }
                 },
             }
             // A call of this very batch may be cancelled before it has begun.
