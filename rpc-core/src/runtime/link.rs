@@ -1,9 +1,9 @@
 //! What callers, handlers and the connection's task share of one connection: the protocol under a lock, and the
 //! right to write.
 //!
-//! A call takes the lock twice, to enter and to leave. Who writes is decided under the lock: a lone caller writes
-//! its call through itself; among many, the first wakes the connection's task, which lets the others add theirs
-//! before it flushes once for all.
+//! A call takes the lock once, to enter; what becomes of it is told where it is pending, once the lock is released.
+//! Who writes is decided under the lock: a lone caller writes its call through itself; among many, the first wakes the
+//! connection's task, which lets the others add theirs before it flushes once for all.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};

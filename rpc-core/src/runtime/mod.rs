@@ -1,8 +1,8 @@
 //! The tokio runtime around the protocol: one task and one lock a connection, for either side.
 //!
-//! [`link`] is what callers and handlers share of a connection, [`driver`] the task that moves its bytes,
-//! [`client`] keeps a connection open, [`server`] accepts them, [`dispatch`] runs handlers, [`peer_link`] is their way
-//! back to whoever called. The shape is explained in `ARCHITECTURE.md` ("The engine").
+//! [`link`] is what callers and handlers share of a connection, [`pending`] where callers wait, [`driver`] the task that
+//! moves its bytes, [`client`] keeps a connection open, [`server`] accepts them, [`dispatch`] runs handlers,
+//! [`peer_link`] is their way back to whoever called. The shape is explained in `ARCHITECTURE.md` ("The engine").
 
 mod blocking;
 mod buffers;
