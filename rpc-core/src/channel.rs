@@ -240,7 +240,8 @@ impl<C: From<Channel>> Connecting<C> {
         let State::Ready(connector) = self.state else {
             return Err(Error::not_executed(Code::FailedPrecondition, "this is being awaited already"));
         };
-        let client = Client::start(connector?, self.limits, self.registry.finish()?, Home::current()?, None);
+        let client =
+            Client::start(connector?, Arc::new(self.limits), self.registry.finish()?, Home::current()?, None);
         Ok(C::from(Channel(Way::Remote(Handle::new(client)))))
     }
 
@@ -268,7 +269,8 @@ impl<C: From<Channel>> Connecting<C> {
             self.state = match ready {
                 Ok((connector, registry, home)) => {
                     let (send, first) = oneshot::channel();
-                    let client = Client::start(connector, self.limits.clone(), registry, home, Some(send));
+                    let client =
+                        Client::start(connector, Arc::new(self.limits.clone()), registry, home, Some(send));
                     State::Waiting { client, first }
                 }
                 Err(error) => State::Ready(Err(error)),

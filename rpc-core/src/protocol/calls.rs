@@ -407,6 +407,11 @@ impl<C: Clone> Calls<C> {
         state
     }
 
+    /// Gives up memory that nothing is in. Slots remain: they know which ids there have been.
+    pub(crate) fn shrink(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::shrink_to_fit);
+    }
+
     /// Lets the ids begin close to their end.
     #[cfg(test)]
     pub(crate) fn use_up_ids(&mut self, left: u64) {

@@ -9,6 +9,7 @@ mod calls;
 mod chunks;
 mod connection;
 mod outbox;
+mod rare_map;
 mod reassembly;
 mod served;
 mod streams;

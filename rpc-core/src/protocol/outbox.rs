@@ -10,6 +10,12 @@ use crate::marshal::{APART_BYTES, Gather, Payload};
 /// A buffer that a burst has blown up beyond this is given back to the allocator.
 const KEEP_BYTES: usize = 64 * 1024;
 
+/// A connection may keep a buffer of so many bytes for as long as it lives: it is enough for a small call...
+const OWN_BYTES: usize = 128;
+
+/// ...and one of so many while it has something to do.
+const IDLE_BYTES: usize = 4 * 1024;
+
 /// How many pieces one write gathers; Linux takes 1,024, and more than this gains nothing.
 pub(crate) const MAX_SLICES: usize = 32;
 
@@ -185,6 +191,32 @@ impl Outbox {
         self.written_of_payload = 0;
         self.taken_back.clear();
         self.fragments = 0;
+    }
+
+    /// Whether its buffers are larger than a connection may keep.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.capacity() > OWN_BYTES || self.payloads.capacity() > 0
+    }
+
+    /// Takes the buffers of another where they are larger, in exchange for its own. Both are empty.
+    pub(crate) fn take_larger_buffer(&mut self, other: &mut Outbox) {
+        debug_assert!(self.is_empty() && other.is_empty(), "what waits to go out is not exchanged");
+        if other.bytes.capacity() > self.bytes.capacity() {
+            std::mem::swap(&mut self.bytes, &mut other.bytes);
+        }
+        if other.payloads.capacity() > self.payloads.capacity() {
+            std::mem::swap(&mut self.payloads, &mut other.payloads);
+        }
+    }
+
+    /// Gives up buffers that nothing is worth keeping while nothing happens. It is empty.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity() > IDLE_BYTES {
+            self.bytes = Vec::new();
+        }
+        self.payloads = Vec::new();
+        self.taken_back = Vec::new();
     }
 
     /// Fills `slices` with the next pieces to write and says how many there are.

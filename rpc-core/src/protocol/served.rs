@@ -3,8 +3,9 @@
 //! A call that ends the moment it is started leaves no trace but a count; one that goes on is kept with a handle
 //! `H` by which it can be stopped.
 
-use std::collections::HashMap;
 use std::time::Instant;
+
+use super::rare_map::RareMap;
 
 /// The name of a running call: the other side's id, or a number of our own where no reply is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +36,7 @@ impl CallKey {
 pub(crate) struct Served<H> {
     /// All admitted calls, also those that are about to run and have not been kept.
     admitted: Counts,
-    kept: HashMap<CallKey, Kept<H>>,
+    kept: RareMap<CallKey, Kept<H>>,
     /// How many one-way calls there have been.
     oneways: u64,
     last_id: u64,
@@ -81,7 +82,13 @@ struct Kept<H> {
 
 impl<H> Default for Served<H> {
     fn default() -> Self {
-        Served { admitted: Counts::default(), kept: HashMap::new(), oneways: 0, last_id: 0, earliest: None }
+        Served {
+            admitted: Counts::default(),
+            kept: RareMap::default(),
+            oneways: 0,
+            last_id: 0,
+            earliest: None,
+        }
     }
 }
 
@@ -94,6 +101,11 @@ impl<H> Served<H> {
     /// The highest id that has been taken.
     pub(crate) fn last_id(&self) -> u64 {
         self.last_id
+    }
+
+    /// Gives up memory that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.kept.shrink();
     }
 
     pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
@@ -172,7 +184,7 @@ impl<H> Served<H> {
             return;
         }
         self.earliest = None;
-        for (key, kept) in &mut self.kept {
+        for (key, kept) in self.kept.iter_mut() {
             let Some(deadline) = kept.deadline else { continue };
             if deadline > now {
                 self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));

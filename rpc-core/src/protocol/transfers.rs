@@ -206,6 +206,12 @@ impl Transfers {
         }
     }
 
+    /// Gives up memory that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.waiting.shrink_to_fit();
+        self.under_way.shrink_to_fit();
+    }
+
     /// Whether there are messages of this owner.
     pub(crate) fn has(&self, owner: Owner) -> bool {
         self.owners().any(|other| other == owner)

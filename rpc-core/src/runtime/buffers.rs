@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::driver::Incoming;
 use super::link::LinkEffects;
-use crate::protocol::Replies;
+use crate::protocol::{Outbox, Replies};
 
 /// How much one read takes at most.
 const READ_BYTES: usize = 256 * 1024;
@@ -43,4 +43,17 @@ pub(crate) fn with_scratch<T>(function: impl FnOnce(&mut Scratch) -> T) -> T {
     let result = function(&mut scratch);
     SCRATCH.set(Some(scratch));
     result
+}
+
+/// Leaves the larger of two buffers to the thread: its own, and that of an outbox which is empty. A connection that has
+/// nothing more to write for now (`is_idle`) does not keep a large one either way.
+pub(crate) fn leave_buffer(outbox: &mut Outbox, is_idle: bool) {
+    // Where the thread's is in use, it is not the connection's task that runs.
+    if let Some(mut scratch) = SCRATCH.take() {
+        scratch.replies.take_larger_buffer(outbox);
+        SCRATCH.set(Some(scratch));
+    }
+    if is_idle {
+        outbox.shrink();
+    }
 }

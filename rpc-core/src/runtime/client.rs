@@ -29,7 +29,7 @@ use crate::{Code, Error};
 /// A server that is to be reached.
 pub(crate) struct Client {
     connector: Arc<dyn Connector>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// What each of its connections serves.
     registry: Arc<Registry>,
     home: Home,
@@ -124,7 +124,7 @@ impl Client {
     /// Begins to connect.
     pub(crate) fn start(
         connector: Arc<dyn Connector>,
-        limits: Limits,
+        limits: Arc<Limits>,
         registry: Arc<Registry>,
         home: Home,
         first: Option<First>,
@@ -143,7 +143,7 @@ impl Client {
     /// What unmarshalling a reply may cost.
     #[inline]
     pub(crate) fn guard(&self) -> Guard {
-        Guard::from(&self.limits)
+        Guard::from(&*self.limits)
     }
 
     /// The link for new calls.
@@ -222,7 +222,7 @@ impl Keeper {
         mut self,
         connector: Arc<dyn Connector>,
         home: Home,
-        limits: Limits,
+        limits: Arc<Limits>,
         mut first: Option<First>,
         mut pause: bool,
     ) {

@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::name_hash::BuildNameHasher;
 use super::poll_time::PollTime;
+use super::shelf::{self, Spare};
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
 use crate::protocol::{Admitted, CallKey};
@@ -146,7 +147,7 @@ impl<S: Service> AnyService for Shared<S> {
             let service = service.clone();
             async move { service.dispatch(&request).await }
         };
-        Box::new(Typed { start, spare: None })
+        Box::new(Typed { start, spare: None, shelved: None })
     }
 }
 
@@ -157,6 +158,9 @@ pub(crate) trait Dispatcher: Send {
 
     /// Starts a handler without polling it.
     fn start(&mut self, request: Request) -> HandlerFuture;
+
+    /// Nothing is started for now: leaves its memory to the thread, for whichever connection is next.
+    fn rest(&mut self);
 }
 
 /// What became of a handler's first poll.
@@ -167,8 +171,15 @@ pub(crate) enum Started {
 
 struct Typed<M, F> {
     start: M,
-    /// The memory of a handler that has ended.
+    /// The memory of a handler that has ended, the thread's while this rests.
     spare: Option<Pin<Box<Slot<F>>>>,
+    /// What it was borrowed in.
+    shelved: Option<Box<Spare<F>>>,
+}
+
+#[cold]
+fn borrow<F: 'static>(shelved: &mut Option<Box<Spare<F>>>) -> Pin<Box<Slot<F>>> {
+    shelved.get_or_insert_with(shelf::take).take().unwrap_or_else(|| Box::pin(Slot::empty()))
 }
 
 impl<M, F> Dispatcher for Typed<M, F>
@@ -177,7 +188,7 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     fn run(&mut self, request: Request, ambient: &mut Option<Ambient>) -> Started {
-        let mut slot = self.spare.take().unwrap_or_else(|| Box::pin(Slot::empty()));
+        let mut slot = self.spare.take().unwrap_or_else(|| borrow(&mut self.shelved));
         slot.as_mut().fill((self.start)(request));
         // Nobody to wake: one that is not ready at once is polled again by a task of its own.
         let mut polled = Poll::Pending;
@@ -194,6 +205,13 @@ where
 
     fn start(&mut self, request: Request) -> HandlerFuture {
         Box::pin((self.start)(request))
+    }
+
+    fn rest(&mut self) {
+        if let Some(mut shelved) = self.shelved.take() {
+            *shelved = self.spare.take();
+            shelf::put(shelved);
+        }
     }
 }
 

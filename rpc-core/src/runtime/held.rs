@@ -7,9 +7,13 @@
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
-/// Those of one connection, in the order in which they asked.
+/// Those of one connection. On most there never are any, so that there is nothing of this but where it would be.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct Held(Option<Box<Line>>);
+
+/// They stand in the order in which they asked.
+#[derive(Default)]
+struct Line {
     waiting: VecDeque<Waiting>,
     /// What the calls that wait take.
     bytes: usize,
@@ -39,16 +43,18 @@ impl Held {
         waker: &Waker,
     ) -> Poll<()> {
         let Some(place) = *own else {
-            if !crowded && self.waiting.is_empty() {
+            if !crowded && self.is_empty() {
                 return Poll::Ready(());
             }
-            self.places += 1;
-            let place = *own.insert(Place(self.places));
-            self.bytes += bytes;
-            self.waiting.push_back(Waiting { place, bytes, waker: waker.clone() });
+            let line = self.0.get_or_insert_default();
+            line.places += 1;
+            let place = *own.insert(Place(line.places));
+            line.bytes += bytes;
+            line.waiting.push_back(Waiting { place, bytes, waker: waker.clone() });
             return Poll::Pending;
         };
-        match self.waiting.iter_mut().find(|waiting| waiting.place == place) {
+        let mut waiting = self.0.iter_mut().flat_map(|line| &mut line.waiting);
+        match waiting.find(|waiting| waiting.place == place) {
             Some(waiting) => {
                 waiting.waker.clone_from(waker);
                 Poll::Pending
@@ -59,38 +65,42 @@ impl Held {
 
     /// One that had a place has started, or never will.
     pub(crate) fn leave(&mut self, place: Place) {
-        if self.turn == Some(place) {
-            self.turn = None;
-        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.place == place) {
-            self.remove(at);
+        let Some(line) = &mut self.0 else { return };
+        if line.turn == Some(place) {
+            line.turn = None;
+        } else if let Some(at) = line.waiting.iter().position(|waiting| waiting.place == place) {
+            line.remove(at);
         }
     }
 
     /// Lets the next one in, who is to be woken. Call it where there is room.
     pub(crate) fn let_in(&mut self) -> Option<Waker> {
-        if self.turn.is_some() {
-            return None;
-        }
-        let next = self.remove(0)?;
-        self.turn = Some(next.place);
+        let line = self.0.as_mut().filter(|line| line.turn.is_none())?;
+        let next = line.remove(0)?;
+        line.turn = Some(next.place);
         Some(next.waker)
     }
 
     /// Lets everybody in: nothing will be sent any more.
     pub(crate) fn let_all_in(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        self.bytes = 0;
-        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.waker)
+        let waiting = self.0.as_mut().map(|line| {
+            line.bytes = 0;
+            std::mem::take(&mut line.waiting)
+        });
+        waiting.into_iter().flatten().map(|waiting| waiting.waker)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.0.as_ref().is_none_or(|line| line.waiting.is_empty())
     }
 
     /// How much memory the calls that wait take.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |line| line.bytes)
     }
+}
 
+impl Line {
     fn remove(&mut self, at: usize) -> Option<Waiting> {
         let gone = self.waiting.remove(at)?;
         self.bytes -= gone.bytes;

@@ -16,6 +16,7 @@ use std::time::Instant;
 use tokio::io::AsyncWrite;
 use tokio::task::AbortHandle;
 
+use super::buffers::leave_buffer;
 use super::clock::now;
 use super::dispatch::Registry;
 use super::held::{Held, Place};
@@ -48,7 +49,7 @@ pub(crate) type LinkEffects = Effects<PendingCall, Waker, Running>;
 
 /// One connection, shared by all who use it.
 pub(crate) struct Link {
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// What is served on it.
     pub(crate) registry: Arc<Registry>,
     begun: Instant,
@@ -81,11 +82,10 @@ pub(crate) struct Shared {
     over: bool,
     /// It has been woken to write.
     pub(crate) kicked: bool,
-    spare: Outbox,
 }
 
 impl Link {
-    pub(crate) fn new(limits: Limits, registry: Arc<Registry>) -> Arc<Self> {
+    pub(crate) fn new(limits: Arc<Limits>, registry: Arc<Registry>) -> Arc<Self> {
         let begun = now();
         let shared = Shared {
             connection: Connection::new(limits.clone(), begun),
@@ -100,7 +100,6 @@ impl Link {
             one_thread: false,
             over: false,
             kicked: false,
-            spare: Outbox::default(),
         };
         Arc::new(Link {
             limits,
@@ -337,15 +336,13 @@ impl Shared {
     /// Gives an idle writer all that waits.
     pub(crate) fn load(&mut self, writer: &mut Writer, effects: &mut LinkEffects) {
         LAST_SENDER.set(self.sender());
-        let spare = std::mem::take(&mut self.spare);
-        writer.outbox = self.connection.take_output(spare, effects);
+        self.connection.take_output(&mut writer.outbox, effects);
     }
 
     /// Takes the writer back from a caller who wrote.
-    fn put_back(&mut self, mut writer: Writer, result: Poll<io::Result<()>>) {
+    fn put_back(&mut self, writer: Writer, result: Poll<io::Result<()>>) {
         match result {
             Poll::Ready(Ok(())) => {
-                self.spare = std::mem::take(&mut writer.outbox);
                 if self.connection.has_output() || self.reading_waits || !self.held.is_empty() {
                     self.kick();
                 }
@@ -361,9 +358,16 @@ impl Shared {
         }
     }
 
-    /// Takes back the buffer that a writer has emptied.
-    pub(crate) fn recycle(&mut self, writer: &mut Writer) {
-        self.spare = std::mem::take(&mut writer.outbox);
+    /// After a write by the connection's task: large buffers are the thread's, which lends them to whom it works for,
+    /// so that a connection that is idle from now on does not keep them.
+    pub(crate) fn leave_buffers(&mut self, writer: &mut Writer) {
+        if writer.outbox.is_large() {
+            let is_idle = self.connection.is_idle();
+            leave_buffer(&mut writer.outbox, is_idle);
+            if is_idle {
+                self.connection.leave_output(|outbox| leave_buffer(outbox, is_idle));
+            }
+        }
     }
 }
 

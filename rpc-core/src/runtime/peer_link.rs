@@ -19,7 +19,7 @@ pub(crate) struct PeerLink {
 impl PeerLink {
     /// The other side of a connection that lives here.
     pub(crate) fn peer(address: Address, link: &Arc<Link>, home: Home) -> Peer {
-        let guard = Guard::from(&link.limits);
+        let guard = Guard::from(&*link.limits);
         Peer::new(address, PeerLink { link: Arc::downgrade(link), home, guard })
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -138,6 +138,7 @@ impl Bound {
     /// Dropping the future drops all connections and their handlers at once.
     pub async fn serve(self) -> Result<(), Error> {
         let Bound { registry, limits, mut listener, local_addr, stages } = self;
+        let limits = Arc::new(limits);
         let mut told = stages.0.subscribe();
         let mut connections = Connections::new(registry, limits.clone());
         {
@@ -226,7 +227,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// All connections of a server.
 struct Connections {
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// Connections without their hello: so many more may be accepted.
     half_open: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -234,7 +235,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(registry: Arc<Registry>, limits: Limits) -> Self {
+    fn new(registry: Arc<Registry>, limits: Arc<Limits>) -> Self {
         let half_open = Arc::new(Semaphore::new(limits.half_open().clamp(1, Semaphore::MAX_PERMITS)));
         Connections { registry, limits, half_open, tasks: JoinSet::new(), links: Vec::new() }
     }
@@ -272,7 +273,7 @@ impl Connections {
         }
         let link = Link::new(self.limits.clone(), self.registry.clone());
         self.links.push(Arc::downgrade(&link));
-        self.tasks.spawn(serve_connection(link, transport, permit));
+        self.tasks.spawn(Serving::Beginning(Box::pin(begin(link, transport, permit))));
     }
 
     async fn drain(mut self, limit: Duration) {
@@ -290,26 +291,58 @@ impl Connections {
     }
 }
 
-async fn serve_connection(
+/// The task of a connection. It is as small as can be, and what the beginning needs is let go with that: the life of a
+/// connection may be long and idle.
+enum Serving<B> {
+    Beginning(Pin<Box<B>>),
+    Open(Box<Driver>),
+}
+
+impl<B: Future<Output = Option<Box<Driver>>>> Future for Serving<B> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Serving::Beginning(beginning) => match ready!(beginning.as_mut().poll(cx)) {
+                    Some(driver) => *self = Serving::Open(driver),
+                    None => return Poll::Ready(()),
+                },
+                Serving::Open(driver) => {
+                    let error = ready!(Pin::new(&mut **driver).poll(cx));
+                    tracing::debug!(peer = ?driver.peer(), %error, "a connection ended");
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+/// The beginning of a connection, which may come to nothing.
+async fn begin(
     link: Arc<Link>,
     transport: Box<dyn Transport>,
     permit: Option<OwnedSemaphorePermit>,
-) {
+) -> Option<Box<Driver>> {
     let peer = transport.peer();
     let (mut recv, mut send) = transport.split();
     let timeout = link.limits.hello_timeout();
     let hello =
         match tokio::time::timeout(timeout, handshake::welcome(&mut recv, &mut send, &link.limits)).await {
             Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection did not begin"),
-            Err(_elapsed) => return tracing::debug!(%peer, ?timeout, "a connection did not begin in time"),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a connection did not begin");
+                return None;
+            }
+            Err(_elapsed) => {
+                tracing::debug!(%peer, ?timeout, "a connection did not begin in time");
+                return None;
+            }
         };
     drop(permit);
-    let home = match Home::current() {
-        Ok(home) => home,
-        Err(error) => return tracing::debug!(%peer, %error, "a connection did not begin"),
-    };
-    let caller = PeerLink::peer(peer.clone(), &link, home);
-    let error = Box::pin(Driver::new(link, &hello, recv, send, caller, Side::Accepted)).await;
-    tracing::debug!(%peer, %error, "a connection ended");
+    let home = Home::current()
+        .inspect_err(|error| tracing::debug!(%peer, %error, "a connection did not begin"))
+        .ok()?;
+    let caller = PeerLink::peer(peer, &link, home);
+    Some(Box::new(Driver::new(link, &hello, recv, send, caller, Side::Accepted)))
 }

@@ -1,7 +1,8 @@
 //! Memory of handlers that have ended, kept by each thread for the next ones of their type.
 //!
-//! A connection keeps such memory itself, for its task. A call in process has no task: its handler runs in whoever
-//! polls it, on any thread. What belongs to the thread is found without a lock.
+//! A connection borrows it for as long as it starts handlers, one after the other, so that it has none while it is
+//! idle: it may be as large as the largest handler of a service. A call in process has no task: its handler runs in
+//! whoever polls it, on any thread. What belongs to the thread is found without a lock.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -14,13 +15,13 @@ use crate::context::Ambient;
 use crate::failure::Reply;
 
 /// Of how many handlers a thread keeps the memory; beyond it is allocated each time.
-const KEPT: usize = 16;
+const KEPT: usize = 64;
 
 /// Handlers that are larger than this take their memory with them.
 const LARGEST: usize = 16 * 1024;
 
 /// Memory for a handler. It is boxed once more, so that it can lie among that of others.
-type Spare<F> = Option<Pin<Box<Slot<F>>>>;
+pub(super) type Spare<F> = Option<Pin<Box<Slot<F>>>>;
 
 thread_local! {
     /// What was used last, for it is most likely what is used next.
@@ -45,14 +46,12 @@ pub(super) fn run<F: Future<Output = Reply> + Send + 'static>(
         put(spare);
         return slot.map(|slot| -> HandlerFuture { slot });
     }
-    if size_of::<F>() <= LARGEST {
-        put(spare);
-    }
+    put(spare);
     None
 }
 
 #[inline]
-fn take<F: 'static>() -> Box<Spare<F>> {
+pub(super) fn take<F: 'static>() -> Box<Spare<F>> {
     match LAST.try_with(Cell::take).ok().flatten().map(|last| last.downcast()) {
         Some(Ok(spare)) => spare,
         Some(Err(other)) => find(Some(other)),
@@ -61,7 +60,10 @@ fn take<F: 'static>() -> Box<Spare<F>> {
 }
 
 #[inline]
-fn put<F: 'static>(spare: Box<Spare<F>>) {
+pub(super) fn put<F: 'static>(spare: Box<Spare<F>>) {
+    if size_of::<F>() > LARGEST {
+        return;
+    }
     // It belongs to nobody where the thread ends.
     if let Ok(Some(other)) = LAST.try_with(|last| last.replace(Some(spare))) {
         keep(other);

@@ -9,6 +9,7 @@ mod time;
 mod transferring;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use self::serving::Replies;
@@ -26,7 +27,7 @@ use crate::{Error, Metadata};
 /// One connection: the calls made on it, the calls served on it, the bytes waiting to go out.
 #[derive(Debug)]
 pub(crate) struct Connection<C, W, H> {
-    limits: Limits,
+    limits: Arc<Limits>,
     phase: Phase,
     calls: Calls<C>,
     served: Served<H>,
@@ -204,7 +205,7 @@ impl Violation {
 
 impl<C: Clone, W, H> Connection<C, W, H> {
     /// A connection that is not open yet.
-    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: Arc<Limits>, now: Instant) -> Self {
         Connection {
             peer: PeerLimits::from(&Hello::new(&limits)),
             longest: limits.message_bytes(),
@@ -307,20 +308,42 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.owed
     }
 
-    /// Gives what goes out next, in exchange for an empty outbox: all that is small, and a fragment of what is
-    /// large.
-    pub(crate) fn take_output(&mut self, spare: Outbox, effects: &mut Effects<C, W, H>) -> Outbox {
+    /// Puts what goes out next into an empty outbox, and keeps the buffers of that for what comes after: all that is
+    /// small, and a fragment of what is large.
+    pub(crate) fn take_output(&mut self, output: &mut Outbox, effects: &mut Effects<C, W, H>) {
         self.owed = 0;
         self.unsent = 0;
         self.answered = Counts::default();
-        let mut output = std::mem::replace(&mut self.outbox, spare);
-        self.push_fragments(&mut output, effects);
+        std::mem::swap(&mut self.outbox, output);
+        self.push_fragments(output, effects);
         self.handed_over = self.queued;
         self.make_room(effects);
         if self.calls.has_queues() {
             self.grant(effects);
         }
-        output
+    }
+
+    /// Whether no call is there, either way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.occupied() == 0 && self.served.admitted() == Counts::default()
+    }
+
+    /// Does something about the memory of the outbox, if nothing is in it.
+    pub(crate) fn leave_output(&mut self, leave: impl FnOnce(&mut Outbox)) {
+        if self.outbox.is_empty() && self.outbox.is_large() {
+            leave(&mut self.outbox);
+        }
+    }
+
+    /// Gives up memory that calls have left which are over. It costs the next ones a little.
+    fn shrink(&mut self) {
+        if self.outbox.is_empty() {
+            self.outbox = Outbox::default();
+        }
+        self.calls.shrink();
+        self.served.shrink();
+        self.streams.shrink();
+        self.transfers.shrink();
     }
 
     /// What is to be said of metadata that is too large.

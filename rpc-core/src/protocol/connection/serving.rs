@@ -127,6 +127,11 @@ impl Replies {
         self.small.len() + self.large.iter().map(Transfer::rest).sum::<usize>()
     }
 
+    /// Takes the buffers of an outbox that is empty where they are larger than its own, in exchange for these.
+    pub(crate) fn take_larger_buffer(&mut self, outbox: &mut Outbox) {
+        self.small.take_larger_buffer(outbox);
+    }
+
     /// Adds a reply; one that is too large for the other side becomes an error that says so.
     #[inline]
     pub(crate) fn push(

@@ -70,6 +70,8 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             None if now >= self.alive.heard + self.limits.keepalive_interval() => {
                 self.alive.asked = Some(now);
                 self.alive.pings += 1;
+                // Where nothing has come for so long, nothing is expected soon.
+                self.shrink();
                 let token = self.alive.pings;
                 self.push_message(|out| encode_ping(out, token));
                 Ok(())

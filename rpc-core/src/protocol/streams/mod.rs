@@ -12,7 +12,7 @@
 mod flows_in;
 mod flows_out;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use self::flows_in::Inflow;
@@ -20,6 +20,7 @@ pub(crate) use self::flows_in::Taken;
 pub(crate) use self::flows_out::Leave;
 use self::flows_out::Outflow;
 use super::Violation;
+use super::rare_map::RareMap;
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::message::{REPLY_STREAM, Reason, StreamName};
@@ -66,8 +67,8 @@ impl StreamKey {
 /// All calls with streams; `W` is who waits for something to happen to one.
 #[derive(Debug)]
 pub(crate) struct Streams<W> {
-    here: HashMap<u64, CallStreams<W>>,
-    there: HashMap<u64, CallStreams<W>>,
+    here: RareMap<u64, CallStreams<W>>,
+    there: RareMap<u64, CallStreams<W>>,
     /// What each stream that flows in begins with, and may grow to.
     window: usize,
     max_window: usize,
@@ -107,8 +108,8 @@ enum Flow<W> {
 impl<W> Streams<W> {
     pub(crate) fn new(limits: &Limits) -> Self {
         Streams {
-            here: HashMap::new(),
-            there: HashMap::new(),
+            here: RareMap::default(),
+            there: RareMap::default(),
             window: limits.stream_bytes(),
             max_window: limits.max_stream_bytes().max(limits.stream_bytes()),
             grown: 0,
@@ -116,6 +117,13 @@ impl<W> Streams<W> {
             earliest: None,
             no_more_credit: false,
         }
+    }
+
+    /// Gives up memory that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.here.shrink();
+        self.there.shrink();
+        self.crowded.shrink_to_fit();
     }
 
     /// How many calls with streams the other side has open here.
@@ -245,7 +253,7 @@ impl<W> Streams<W> {
         }
         self.earliest = None;
         let mut expired = Vec::new();
-        for (call, streams) in &mut self.here {
+        for (call, streams) in self.here.iter_mut() {
             let flows_in = matches!(&streams.reply, Flow::In(inflow) if inflow.ending.is_none());
             let Some(deadline) = streams.deadline.filter(|_| flows_in) else { continue };
             if deadline > now {
@@ -316,7 +324,7 @@ impl<W> Streams<W> {
     pub(super) fn rest(&self) -> (usize, usize, usize) {
         (self.here.len(), self.there.len(), self.grown)
     }
-    fn calls(&mut self, caller: Caller) -> &mut HashMap<u64, CallStreams<W>> {
+    fn calls(&mut self, caller: Caller) -> &mut RareMap<u64, CallStreams<W>> {
         match caller {
             Caller::Here => &mut self.here,
             Caller::There => &mut self.there,

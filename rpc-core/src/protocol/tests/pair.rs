@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::super::{
@@ -158,7 +158,7 @@ impl Pair {
 impl Side {
     fn new(limits: Limits, now: Instant) -> Self {
         Side {
-            connection: Connection::new(limits.clone(), now),
+            connection: Connection::new(Arc::new(limits.clone()), now),
             assembler: Assembler::new(limits.frame_bytes()),
             reassembly: Reassembly::new(&limits, &Hello::new(&limits)),
             limits,
@@ -399,7 +399,8 @@ impl Side {
     /// What goes out next: all that is small, and a fragment of what is large.
     pub(super) fn turn(&mut self) -> Vec<u8> {
         let mut effects = Effects::default();
-        let mut outbox = self.connection.take_output(Outbox::default(), &mut effects);
+        let mut outbox = Outbox::default();
+        self.connection.take_output(&mut outbox, &mut effects);
         self.take(effects);
         let mut bytes = Vec::new();
         while !outbox.is_empty() {

@@ -93,6 +93,11 @@ impl Driver {
         }
     }
 
+    /// The other side.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     // ---- writing ----
 
     /// Writes what waits. Woken to do so, it first goes to the back of the queue once, so that others can add to it.
@@ -127,7 +132,7 @@ impl Driver {
             match &written {
                 Poll::Ready(_) => {
                     shared.connection.sent();
-                    shared.recycle(&mut writer);
+                    shared.leave_buffers(&mut writer);
                 }
                 Poll::Pending => shared.connection.blocked(now(), progress),
             }

@@ -111,6 +111,7 @@ impl Driver {
                 self.link.lock().connection.ended_at_once(Counts::of(key), &mut scratch.replies);
             }
         }
+        self.rest();
     }
 
     fn unpark(&mut self) -> Option<(Admitted, TargetId, Payload)> {
@@ -151,8 +152,14 @@ impl Driver {
                 Ran::Kept => kept = true,
             }
         }
+        self.rest();
         self.link.lock().connection.ended_at_once(at_once, &mut scratch.replies);
         result
+    }
+
+    /// No handler is started for now.
+    fn rest(&mut self) {
+        self.dispatchers.iter_mut().flatten().for_each(|dispatcher| dispatcher.rest());
     }
 
     /// Runs one call: at once on this task if its method is known to be light, otherwise on its own.
@@ -175,7 +182,7 @@ impl Driver {
             }
             _ => None,
         };
-        let request = Request::new(method, params, Guard::from(&self.link.limits), streams);
+        let request = Request::new(method, params, Guard::from(&*self.link.limits), streams);
         let origin = Origin {
             service: target.service_name,
             method: method.name,
@@ -187,7 +194,7 @@ impl Driver {
         };
         let mut ambient = Some(Ambient::Origin(origin));
         if self.dispatchers.is_empty() {
-            self.dispatchers.resize_with(self.link.registry.len(), || None);
+            self.dispatchers = (0..self.link.registry.len()).map(|_| None).collect();
         }
         let is_call = matches!(key, CallKey::Call(_));
         // That it takes long says nothing about the method.
