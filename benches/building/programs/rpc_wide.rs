@@ -17,6 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = bound.local_addr().to_string();
     tokio::spawn(bound.serve());
     let client = WideClient::connect(address.as_str()).await?;
-    println!("{}", call_all(&client).await?);
+    // On a task, as most code of a server is. Within `main` it would be compiled for each place that polls that.
+    let right = tokio::spawn(async move { call_all(&client).await.map_err(|error| error.to_string()) });
+    println!("{}", right.await??);
     Ok(())
 }

@@ -32,6 +32,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let transport = tcp::connect(address, Bincode::default).await?;
     let client = WideClient::new(client::Config::default(), transport).spawn();
-    println!("{}", call_all(&client).await?);
+    // On a task, as most code of a server is. Within `main` it would be compiled for each place that polls that.
+    let right = tokio::spawn(async move { call_all(&client).await.map_err(|error| error.to_string()) });
+    println!("{}", right.await??);
     Ok(())
 }

@@ -13,12 +13,13 @@ pub const METHODS: usize = 100;
 /// How many it has where code is compared with that of [`METHODS`].
 pub const FEWER_METHODS: usize = 50;
 
-/// What to measure.
-#[derive(Debug)]
-pub struct Options {
-    pub rounds: usize,
-    pub quickstart: bool,
-    pub wide: bool,
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A first program, with all that it depends on.
+    Quickstart,
+    /// A trait of many methods, whose dependencies are built already.
+    Wide,
 }
 
 /// What was measured: a usage for each round, by what was built and with which framework.
@@ -53,19 +54,16 @@ pub const TARPC: &str = "tarpc";
 pub const TARPC_TCP: &str = "tarpc over TCP";
 
 const QUICKSTART: &str = "first program, clean debug build";
-const CHECK: &str = "100 methods, `cargo check`";
 const DEBUG: &str = "100 methods, debug build";
 const ADDED: &str = "a method added, debug build";
 const RELEASE: &str = "100 methods, release build";
 
-/// Builds everything, in turns.
-pub fn measure(within: &Path, options: &Options) -> Result<Findings> {
+/// Builds all of a part, in turns.
+pub fn measure(part: Part, within: &Path, rounds: usize) -> Result<Findings> {
     let mut findings = Findings::default();
-    if options.quickstart {
-        quickstarts(within, options.rounds, &mut findings)?;
-    }
-    if options.wide {
-        wide(within, options.rounds, &mut findings)?;
+    match part {
+        Part::Quickstart => quickstarts(within, rounds, &mut findings)?,
+        Part::Wide => wide(within, rounds, &mut findings)?,
     }
     Ok(findings)
 }
@@ -83,7 +81,12 @@ pub fn smoke(within: &Path) -> Result<()> {
 fn quickstarts(within: &Path, rounds: usize, findings: &mut Findings) -> Result<()> {
     let ours = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/quickstart.rs"))?;
     let serde = "serde = { version = \"1\", features = [\"derive\"] }\n";
-    let rpc = format!("{}{serde}{}", ours_as_dependency(), tokio(&["macros", "rt-multi-thread", "time"]));
+    // From a registry, dependencies are compiled without what would make compiling them again faster.
+    let from_registry: String = ["rpc", "rpc-core", "rpc-macros", "rpc-transport"]
+        .map(|name| format!("\n[profile.dev.package.{name}]\nincremental = false\n"))
+        .concat();
+    let tokio_features = ["macros", "rt-multi-thread", "time"];
+    let rpc = format!("{}{serde}{}{from_registry}", ours_as_dependency(), tokio(&tokio_features));
     let readme = format!("anyhow = \"1\"\nfutures = \"0.3\"\n{}", tokio(&["macros", "rt-multi-thread"]));
     let in_process = format!("{}{readme}", tarpc(&["tokio1"]));
     let tcp = format!("{}{readme}", tarpc(OVER_TCP));
@@ -117,39 +120,35 @@ fn wide(within: &Path, rounds: usize, findings: &mut Findings) -> Result<()> {
     for ((name, framework), who) in WIDE.into_iter().zip([RPC, TARPC]) {
         let project = wide_project(within, name, framework, 1)?;
         // The dependencies are built before anything is measured.
-        for build in [&["check"][..], &["build"], &["build", "--release"]] {
+        for build in [&["build"][..], &["build", "--release"]] {
             project.cargo(build)?;
         }
         contenders.push((who, (project, framework)));
     }
-    let mut added = Findings::default();
     for round in 0..rounds {
         for (who, (project, framework)) in in_turn(&contenders, round) {
             let wide = program(*framework, METHODS);
-            for (what, build) in
-                [(CHECK, &["check"][..]), (DEBUG, &["build"]), (RELEASE, &["build", "--release"])]
-            {
+            for (what, build) in [(DEBUG, &["build"][..]), (RELEASE, &["build", "--release"])] {
                 project.forget_increments()?;
                 // Cargo goes by the time at which it was written.
                 project.write(&wide)?;
                 let usage = project.cargo(build)?;
-                added.add(what, who, usage);
+                findings.add(what, who, usage);
                 if what == DEBUG {
                     all_answer(project, "debug")?;
                     project.write(&program(*framework, METHODS + 1))?;
-                    added.add(ADDED, who, project.cargo(build)?);
+                    findings.add(ADDED, who, project.cargo(build)?);
                 }
             }
         }
     }
-    let order = [CHECK, DEBUG, ADDED, RELEASE];
-    added.builds.sort_by_key(|builds| {
+    let order = [DEBUG, ADDED, RELEASE];
+    findings.builds.sort_by_key(|builds| {
         (
             order.iter().position(|what| *what == builds.what),
             [RPC, TARPC].iter().position(|who| *who == builds.who),
         )
     });
-    findings.builds.append(&mut added.builds);
     for (who, (project, framework)) in &contenders {
         all_answer(project, "release")?;
         let many = project.code("release")?;

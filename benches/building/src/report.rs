@@ -1,7 +1,7 @@
 //! The findings as Markdown.
 
 use crate::Result;
-use crate::measure::{Builds, FEWER_METHODS, Findings, METHODS, Options, RPC};
+use crate::measure::{Builds, FEWER_METHODS, Findings, METHODS, Part, RPC};
 use crate::usage::Usage;
 use std::fmt::Write as _;
 use std::process::Command;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use std::{env, fs};
 
 /// The tables, without a heading.
-pub fn markdown(findings: &Findings, options: &Options) -> String {
+pub fn markdown(findings: &Findings, rounds: usize) -> String {
     let mut text = format!(
         "{}; {}; {}; medians of {} rounds.\n\n",
         output("date", &["-u", "+%F"]),
         processor(),
         output("rustc", &["--version"]),
-        options.rounds
+        rounds
     );
     text += "| build | | CPU s | wall s | CPU, rpc to it |\n|---|---|--:|--:|--:|\n";
     let mut title = "";
@@ -49,17 +49,21 @@ pub fn markdown(findings: &Findings, options: &Options) -> String {
 }
 
 /// Puts the report where docs/performance.md marks the place for it.
-pub fn write(report: &str) -> Result<()> {
+pub fn write(part: Part, report: &str) -> Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
     let page = fs::read_to_string(path)?;
-    let page = replace_between_marks(&page, report).ok_or("docs/performance.md has no place for it")?;
+    let page = replace_between_marks(&page, part, report).ok_or("docs/performance.md has no place for it")?;
     Ok(fs::write(path, page)?)
 }
 
-fn replace_between_marks(page: &str, report: &str) -> Option<String> {
-    let (begin, end) = ("<!-- building: begin -->\n", "<!-- building: end -->\n");
-    let (before, rest) = page.split_once(begin)?;
-    let (_, after) = rest.split_once(end)?;
+fn replace_between_marks(page: &str, part: Part, report: &str) -> Option<String> {
+    let place = match part {
+        Part::Quickstart => "building, quickstart",
+        Part::Wide => "building, wide",
+    };
+    let (begin, end) = (format!("<!-- {place}: begin -->\n"), format!("<!-- {place}: end -->\n"));
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
     Some(format!("{before}{begin}{report}{end}{after}"))
 }
 
@@ -105,8 +109,12 @@ mod tests {
     #[test]
     fn the_page_has_a_place_for_the_tables() {
         let page = include_str!("../../../docs/performance.md");
-        let replaced = replace_between_marks(page, "figures\n").expect("the marks are there");
-        assert!(replaced.contains("<!-- building: begin -->\nfigures\n<!-- building: end -->\n"));
+        for (part, name) in [(Part::Quickstart, "quickstart"), (Part::Wide, "wide")] {
+            let replaced = replace_between_marks(page, part, "figures\n").expect("the marks are there");
+            let expected =
+                format!("<!-- building, {name}: begin -->\nfigures\n<!-- building, {name}: end -->\n");
+            assert!(replaced.contains(&expected));
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn program(framework: Framework, methods: usize) -> String {
         .ok();
         write!(
             callers,
-            "\nasync fn call_{method}(client: &WideClient) -> Result<bool, Box<dyn std::error::Error>> {{\n    \
+            "\nasync fn call_{method}(client: &WideClient) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {{\n    \
              Ok(client.method_{method}({current}{value}, {second}, {third}, {fourth}).await? == {value})\n}}\n"
         )
         .ok();
@@ -60,7 +60,7 @@ pub fn program(framework: Framework, methods: usize) -> String {
     }
     format!(
         "{frame}\n#[{service}]\npub trait Wide {{{declarations}}}\n\nimpl Wide for Handler {{{handlers}}}\n{callers}\n\
-         async fn call_all(client: &WideClient) -> Result<u32, Box<dyn std::error::Error>> {{\n    \
+         async fn call_all(client: &WideClient) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {{\n    \
          let mut right = 0;\n{calls}    Ok(right)\n}}\n"
     )
 }
