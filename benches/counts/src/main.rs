@@ -26,6 +26,9 @@ use std::{env, error::Error, process::ExitCode};
 use figures::{COMPILER, Figures, Verdict};
 use subject::{MODES, Mode};
 
+/// How often a figure that is off is counted again.
+const AGAIN: usize = 3;
+
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -69,9 +72,12 @@ fn check(modes: Vec<&Mode>) -> Result<ExitCode, Box<dyn Error>> {
     for mode in modes {
         let mut figure = callgrind::instructions(mode)?;
         let mut verdict = committed.compare(mode.name, figure);
-        if same_compiler && matches!(verdict, Verdict::Far(_)) {
+        for _ in 0..AGAIN {
+            if !same_compiler || !matches!(verdict, Verdict::Far(_)) {
+                break;
+            }
             // Whether a handler gets a task of its own depends on the clock, which a machine under load can stop for
-            // long. What has really changed is the same when counted again.
+            // long, and when a map is put in order anew on chance. What has really changed is the same each time.
             figure = callgrind::instructions(mode)?;
             verdict = committed.compare(mode.name, figure);
         }

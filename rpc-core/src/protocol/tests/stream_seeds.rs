@@ -628,6 +628,7 @@ impl History {
         }
         for side in 0..2 {
             let mut woken = std::mem::take(&mut self.side(side).woken);
+            // One history a seed: some of those who are woken together come out of a hash map.
             woken.sort_unstable();
             for waiter in woken {
                 match waiter {
