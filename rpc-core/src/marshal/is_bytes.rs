@@ -1,15 +1,14 @@
 //! Whether a value that serde hands over is a [`Bytes`], and the way between the two.
 //!
 //! To serde a [`Bytes`] is a slice of bytes on its way out and a copy of some on its way in: neither shows that it
-//! could be shared. So types are compared, which Rust allows by `TypeId`, but only for those that hold no references;
-//! values may hold some. This is the framework's only unsafe code. What it buys is a copy of every large [`Bytes`]
-//! at each marshalling and unmarshalling.
+//! could be shared. So types are compared: by `TypeId`, and since the standard library gives that only for types that
+//! hold no references, which values may do, by the one that the crate `typeid` gives for them. This is the framework's
+//! only unsafe code. What it buys is a copy of every large [`Bytes`] at each marshalling and unmarshalling.
 
 #![expect(unsafe_code, reason = "serde says of no value what it is, and copies cost more than all else")]
 
 use std::any::TypeId;
 use std::fmt::{self, Display};
-use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 
@@ -20,7 +19,7 @@ use serde::forward_to_deserialize_any;
 /// The value as what it is, if that is a [`Bytes`] or a reference to one.
 #[inline]
 pub(super) fn as_bytes<T: ?Sized>(value: &T) -> Option<&Bytes> {
-    let id = type_id::<T>();
+    let id = typeid::of::<T>();
     if id == TypeId::of::<Bytes>() {
         // SAFETY: `T` is `Bytes`: there is no other type of that id, whatever the lifetimes, since it has none.
         return Some(unsafe { &*ptr::from_ref(value).cast::<Bytes>() });
@@ -38,36 +37,12 @@ pub(super) fn as_bytes<T: ?Sized>(value: &T) -> Option<&Bytes> {
 /// `bytes` is asked only if it is.
 #[inline]
 pub(super) fn visited<'de, V: Visitor<'de>>(bytes: impl FnOnce() -> Option<Bytes>) -> Option<V::Value> {
-    if type_id::<V::Value>() != TypeId::of::<Bytes>() || Some(type_id::<V>()) != own_visitor() {
+    if typeid::of::<V::Value>() != TypeId::of::<Bytes>() || Some(typeid::of::<V>()) != own_visitor() {
         return None;
     }
     let bytes = ManuallyDrop::new(bytes()?);
     // SAFETY: `V::Value` is `Bytes`, and only one of the two is ever dropped.
     Some(unsafe { mem::transmute_copy::<Bytes, V::Value>(&bytes) })
-}
-
-/// The id of a type as if all lifetimes in it were `'static`.
-#[inline]
-fn type_id<T: ?Sized>() -> TypeId {
-    trait Identified {
-        fn id(&self) -> TypeId
-        where
-            Self: 'static;
-    }
-
-    impl<T: ?Sized> Identified for PhantomData<T> {
-        #[inline]
-        fn id(&self) -> TypeId
-        where
-            Self: 'static,
-        {
-            TypeId::of::<T>()
-        }
-    }
-
-    let it: &dyn Identified = &PhantomData::<T>;
-    // SAFETY: only a lifetime is changed, of something that holds nothing; `id` looks at the type alone.
-    unsafe { mem::transmute::<&dyn Identified, &(dyn Identified + 'static)>(it) }.id()
 }
 
 /// The visitor with which [`Bytes`] unmarshals itself: it is private, and told by asking for one.
@@ -87,7 +62,7 @@ impl<'de> Deserializer<'de> for Ask {
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
-        Err(Asked(Some(type_id::<V>())))
+        Err(Asked(Some(typeid::of::<V>())))
     }
 
     forward_to_deserialize_any! {
