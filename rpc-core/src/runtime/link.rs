@@ -361,7 +361,7 @@ impl Shared {
     /// After a write by the connection's task: large buffers are the thread's, which lends them to whom it works for,
     /// so that a connection that is idle from now on does not keep them.
     pub(crate) fn leave_buffers(&mut self, writer: &mut Writer) {
-        if writer.outbox.is_large() {
+        if writer.is_idle() && writer.outbox.is_large() {
             let is_idle = self.connection.is_idle();
             leave_buffer(&mut writer.outbox, is_idle);
             if is_idle {

@@ -130,10 +130,12 @@ impl Driver {
             let progress = writer.took_progress();
             self.blocked = written.is_pending();
             match &written {
-                Poll::Ready(_) => {
+                Poll::Ready(Ok(())) => {
                     shared.connection.sent();
                     shared.leave_buffers(&mut writer);
                 }
+                // What was not written goes with the connection.
+                Poll::Ready(Err(_)) => {}
                 Poll::Pending => shared.connection.blocked(now(), progress),
             }
             shared.writer = Some(writer);
