@@ -8,6 +8,10 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{LitStr, Path, Token};
 
+/// What `#[rpc(...)]` may say of a method.
+pub(crate) const METHOD_KEYS: [&str; 7] =
+    ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"];
+
 /// `key`, `key = value` or `key(...)`: whether the value fits is for the reader of the key to say.
 pub(crate) struct Key {
     ident: Ident,
@@ -147,7 +151,7 @@ fn slips(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{nearest, slips};
+    use super::{METHOD_KEYS, nearest, slips};
 
     #[test]
     fn slips_are_counted() {
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn only_near_keys_are_suggested() {
-        let known = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"];
+        let known = METHOD_KEYS;
         assert_eq!(nearest("idempotant", &known), Some("idempotent"));
         assert_eq!(nearest("one_way", &known), Some("oneway"));
         assert_eq!(nearest("nocancel", &known), Some("no_cancel"));

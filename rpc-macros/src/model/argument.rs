@@ -1,6 +1,7 @@
 //! One argument: a name, a type, and what its attributes say.
 
 use super::{Argument, Attributes, types};
+use crate::keys::METHOD_KEYS;
 use crate::report::Report;
 use proc_macro2::Ident;
 use quote::format_ident;
@@ -14,8 +15,7 @@ pub(super) fn argument(syntax: PatType, position: usize, report: &mut Report) ->
         "default" => key.flag(&mut default, report),
         _ => {
             let on_methods = "on the method";
-            let elsewhere = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"]
-                .map(|key| (key, on_methods));
+            let elsewhere = METHOD_KEYS.map(|key| (key, on_methods));
             key.unknown("`#[rpc]` on an argument", &["default"], &elsewhere, report);
         }
     });

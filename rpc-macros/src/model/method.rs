@@ -1,7 +1,7 @@
 //! One method: its receiver, its options, its arguments and what it gives back.
 
 use super::{Attributes, Method, MethodOptions, MethodTokens, argument, types};
-use crate::keys::Key;
+use crate::keys::{Key, METHOD_KEYS};
 use crate::report::Report;
 use syn::{FnArg, Receiver, ReceiverKind, Safety, Signature, Token, TraitItemFn, Type, TypeReference};
 
@@ -58,13 +58,12 @@ impl MethodOptions {
             "inline" => key.flag(&mut self.polling.inline, report),
             "spawn" => key.flag(&mut self.polling.spawn, report),
             _ => {
-                let known = ["oneway", "idempotent", "no_cancel", "inline", "spawn", "name", "alias"];
                 let elsewhere = [
                     ("default", "on an argument: `#[rpc(default)] name: Type`"),
                     ("compact", "on the trait: `#[service(compact)]`"),
                     ("crate", "on the trait: `#[service(crate = path)]`"),
                 ];
-                key.unknown("`#[rpc]`", &known, &elsewhere, report);
+                key.unknown("`#[rpc]`", &METHOD_KEYS, &elsewhere, report);
             }
         }
     }
