@@ -19,7 +19,7 @@ use crate::protocol::{CallFailure, CallId, Entry, NewCall, Outcome};
 use crate::returned::{CallHome, RawReply, Returned};
 use crate::runtime::{
     Argument, Arguments, Home, InProcess, Lease, Link, LinkInlet, LocalCall, LocalInlet, NewLocalCall,
-    PendingCall, Progress, block_on, now, send_arguments,
+    PendingCall, Progress, block_on, now, send_arguments, unawaited,
 };
 use crate::stream::{Fallible, Inlet, Plain};
 use crate::{Code, Error, Executed, Metadata};
@@ -501,7 +501,7 @@ impl Raw {
         match entry {
             Entry::Ended(CallFailure::Moved) => self.successor(),
             Entry::Ended(failure) => Step::End(failure.into()),
-            _ => Step::End(Payload::from_slice(&[NIL]).into()),
+            _ => Step::End(unawaited()),
         }
     }
 
@@ -623,6 +623,3 @@ impl Drop for Raw {
         self.leave();
     }
 }
-
-/// MessagePack's nil: the reply of a method that returns nothing.
-const NIL: u8 = 0xc0;

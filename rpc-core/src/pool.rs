@@ -28,8 +28,7 @@ const LOOKS: usize = 8;
 const SHELF_BYTES: usize = 4 * 1024 * 1024;
 const SHELF_PIECES: usize = 8;
 
-static POOL: Mutex<Pool> =
-    Mutex::new(Pool { shelves: [const { Shelf::new() }; (LARGEST - SMALLEST + 1) as usize], bytes: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
 struct Pool {
     shelves: [Shelf; (LARGEST - SMALLEST + 1) as usize],
@@ -60,6 +59,10 @@ impl Shelf {
 }
 
 impl Pool {
+    const fn new() -> Self {
+        Pool { shelves: [const { Shelf::new() }; (LARGEST - SMALLEST + 1) as usize], bytes: 0 }
+    }
+
     /// A piece for so many bytes, not too large for them.
     fn find(&mut self, bytes: usize) -> Option<Vec<u8>> {
         let first = shelf(bytes)?;
@@ -94,6 +97,13 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner).find(bytes).unwrap_or_default()
 }
 
+/// The same, with room for all of them.
+pub(crate) fn take_whole(bytes: usize) -> Vec<u8> {
+    let mut piece = take(bytes);
+    piece.reserve_exact(bytes);
+    piece
+}
+
 /// Takes back memory of a large message that is not needed any more.
 pub(crate) fn give_back(mut piece: Vec<u8>) {
     let Some(shelf) = shelf(piece.capacity()) else { return };
@@ -113,8 +123,7 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     if bytes.len() < POOLED_BYTES {
         return Bytes::copy_from_slice(bytes);
     }
-    let mut copy = take(bytes.len());
-    copy.reserve_exact(bytes.len());
+    let mut copy = take_whole(bytes.len());
     copy.extend_from_slice(bytes);
     share(copy)
 }
@@ -137,17 +146,13 @@ impl Drop for Pooled {
 mod tests {
     use super::*;
 
-    fn empty() -> Pool {
-        Pool { shelves: [const { Shelf::new() }; (LARGEST - SMALLEST + 1) as usize], bytes: 0 }
-    }
-
     fn put(pool: &mut Pool, bytes: usize) {
         pool.put(shelf(bytes).expect("it is pooled"), Vec::with_capacity(bytes));
     }
 
     #[test]
     fn a_piece_is_at_most_twice_what_is_asked_for() {
-        let mut pool = empty();
+        let mut pool = Pool::new();
         [40_000, 60_000, 70_000, 150_000].into_iter().for_each(|bytes| put(&mut pool, bytes));
         let mut find = |bytes| pool.find(bytes).map(|piece| piece.capacity());
         assert_eq!(find(POOLED_BYTES - 1), None, "too small for the pool");
@@ -165,12 +170,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_on_each_shelf_and_together() {
-        let mut pool = empty();
+        let mut pool = Pool::new();
         (0..1_000).for_each(|_| put(&mut pool, 50_000));
         assert!((SHELF_BYTES - 50_000..=SHELF_BYTES).contains(&pool.bytes), "{}", pool.bytes);
         (0..1_000).for_each(|_| put(&mut pool, 1_000_000));
         assert_eq!(pool.bytes / 1_000_000, 4 + SHELF_PIECES);
-        let mut pool = empty();
+        let mut pool = Pool::new();
         (0..10).for_each(|_| put(&mut pool, 16 << 20));
         assert_eq!(pool.bytes, POOL_BYTES);
         // There is no room for a small one either, until a large one has gone.

@@ -30,7 +30,10 @@ where
         // changes here is that empty bytes are an empty array, which is understood as well.
         return match std::any::type_name::<I::Item>() {
             "&u8" | "u8" => marshaller.serialize_bytes(&[]),
-            _ => marshaller.array_head(0),
+            _ => {
+                marshaller.writer().array(0);
+                Ok(())
+            }
         };
     };
     let Ok(first_byte) = first.serialize(OnlyByte) else {

@@ -19,7 +19,7 @@ pub(super) struct Compound<'a> {
     written: usize,
     /// What was written before, if the length was not known then: the head goes between the two.
     outer: Option<Box<Writer>>,
-    head: fn(&mut Marshaller, usize) -> Result<(), Fault>,
+    head: fn(&mut Writer, usize),
 }
 
 impl<'a> Compound<'a> {
@@ -28,16 +28,16 @@ impl<'a> Compound<'a> {
     pub(super) fn begin(
         marshaller: &'a mut Marshaller,
         len: Option<usize>,
-        head: fn(&mut Marshaller, usize) -> Result<(), Fault>,
-    ) -> Result<Self, Fault> {
+        head: fn(&mut Writer, usize),
+    ) -> Self {
         let outer = match len {
             Some(len) => {
-                head(marshaller, len)?;
+                head(marshaller.writer(), len);
                 None
             }
             None => Some(Box::new(std::mem::replace(marshaller.writer(), Writer::new()))),
         };
-        Ok(Compound { marshaller, declared: len.unwrap_or(0), written: 0, outer, head })
+        Compound { marshaller, declared: len.unwrap_or(0), written: 0, outer, head }
     }
 
     #[inline]
@@ -51,7 +51,7 @@ impl<'a> Compound<'a> {
         match self.outer {
             Some(outer) => {
                 let inner = std::mem::replace(self.marshaller.writer(), *outer);
-                (self.head)(self.marshaller, self.written)?;
+                (self.head)(self.marshaller.writer(), self.written);
                 self.marshaller.writer().append_all(inner);
                 Ok(())
             }

@@ -60,8 +60,7 @@ impl Gathered {
     /// All of it in one piece: copied when that is asked for first.
     pub(super) fn whole(&self) -> &Bytes {
         self.whole.get_or_init(|| {
-            let mut whole = pool::take(self.len);
-            whole.reserve_exact(self.len);
+            let mut whole = pool::take_whole(self.len);
             self.hand_over(&mut whole);
             pool::share(whole)
         })

@@ -57,33 +57,18 @@ impl Marshaller {
         Ok(())
     }
 
-    /// The beginning of an array of `len` values, which must follow.
-    #[inline]
-    pub(super) fn array_head(&mut self, len: usize) -> Result<(), Fault> {
-        self.writer().array(len);
-        Ok(())
-    }
-
-    /// The beginning of a map of `len` keys and values, which must follow in turn.
-    #[inline]
-    pub(super) fn map_head(&mut self, len: usize) -> Result<(), Fault> {
-        self.writer().map(len);
-        Ok(())
-    }
-
     /// A variant with contents is a map from its name to them.
     #[inline]
-    fn variant(&mut self, name: &str) -> Result<(), Fault> {
-        self.map_head(1)?;
+    fn variant(&mut self, name: &str) {
+        self.writer().map(1);
         self.writer().text(name);
-        Ok(())
     }
 
     /// Begins a tuple, whose length its type says.
     #[inline]
-    fn tuple(&mut self, len: usize) -> Result<Places<'_>, Fault> {
-        self.array_head(len)?;
-        Ok(Places(self))
+    fn tuple(&mut self, len: usize) -> Places<'_> {
+        self.writer().array(len);
+        Places(self)
     }
 }
 
@@ -192,23 +177,23 @@ impl<'a> Serializer for &'a mut Marshaller {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        self.variant(variant)?;
+        self.variant(variant);
         self.value(value)
     }
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a>, Fault> {
-        Compound::begin(self, len, Marshaller::array_head)
+        Ok(Compound::begin(self, len, Writer::array))
     }
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Places<'a>, Fault> {
-        self.tuple(len)
+        Ok(self.tuple(len))
     }
 
     #[inline]
     fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Places<'a>, Fault> {
-        self.tuple(len)
+        Ok(self.tuple(len))
     }
 
     #[inline]
@@ -219,20 +204,20 @@ impl<'a> Serializer for &'a mut Marshaller {
         variant: &'static str,
         len: usize,
     ) -> Result<Places<'a>, Fault> {
-        self.variant(variant)?;
-        self.tuple(len)
+        self.variant(variant);
+        Ok(self.tuple(len))
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a>, Fault> {
-        Compound::begin(self, len, Marshaller::map_head)
+        Ok(Compound::begin(self, len, Writer::map))
     }
 
     #[inline]
     fn serialize_struct(self, _: &'static str, len: usize) -> Result<Places<'a>, Fault> {
         match self.shape {
-            Shape::Named => self.map_head(len)?,
-            Shape::Positional => self.array_head(len)?,
+            Shape::Named => self.writer().map(len),
+            Shape::Positional => self.writer().array(len),
         }
         Ok(Places(self))
     }
@@ -245,7 +230,7 @@ impl<'a> Serializer for &'a mut Marshaller {
         variant: &'static str,
         len: usize,
     ) -> Result<Places<'a>, Fault> {
-        self.variant(variant)?;
+        self.variant(variant);
         self.serialize_struct(name, len)
     }
 

@@ -204,9 +204,10 @@ impl Writer {
     fn spill(&mut self, more: usize) {
         let needed = (self.len + more).max(FIRST_ALLOCATION);
         if needed >= POOLED_BYTES {
-            self.spilled = pool::take(needed);
+            self.spilled = pool::take_whole(needed);
+        } else {
+            self.spilled.reserve_exact(needed);
         }
-        self.spilled.reserve_exact(needed);
         self.spilled.extend_from_slice(&self.inline[..self.len]);
         self.len = INLINE + 1;
     }

@@ -11,7 +11,7 @@ use crate::message::{Fragment, Hello, Reason, unknown_fragment};
 use crate::pool;
 
 /// From so much of a large message on it is kept in memory of the pool: whoever wants to hoard that has to send.
-const POOLED_BYTES: usize = 64 * 1024;
+const EARNED_BYTES: usize = 64 * 1024;
 
 /// Memory for a message grows at least by this.
 const STEP: usize = 32 * 1024;
@@ -191,7 +191,7 @@ impl Unfinished {
         if self.bytes.capacity() - come >= more {
             return;
         }
-        if self.size >= 2 * POOLED_BYTES && come < POOLED_BYTES && come + more >= POOLED_BYTES {
+        if self.size >= 2 * EARNED_BYTES && come < EARNED_BYTES && come + more >= EARNED_BYTES {
             let mut piece = pool::take(self.size);
             piece.extend_from_slice(&self.bytes);
             self.bytes = piece;
@@ -358,7 +358,7 @@ mod tests {
         let mut message = None;
         while message.is_none() {
             let (room, step) = reassembly.room().expect("it is not complete");
-            let pooled = come >= POOLED_BYTES / 2 && room.capacity() <= 32 << 20;
+            let pooled = come >= EARNED_BYTES / 2 && room.capacity() <= 32 << 20;
             assert!(room.capacity() <= 2 * come + STEP || pooled, "{} for {come}", room.capacity());
             assert!(step <= room.capacity() - room.len());
             let count = step.min(1 + come / 3);

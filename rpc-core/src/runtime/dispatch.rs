@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use pin_project_lite::pin_project;
 
 use super::name_hash::BuildNameHasher;
-use super::poll_time::PollTime;
+use super::poll_time::{PollTime, moved};
 use super::shelf::{self, Spare};
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
@@ -324,9 +324,6 @@ pub(crate) struct ReplySize {
 /// Below this as many replies as a connection may have calls are no burden.
 const SMALL_REPLY_BYTES: u32 = 16 * 1024;
 
-/// One sample changes the average by this part of the difference.
-const WEIGHT: u32 = 8;
-
 impl ReplySize {
     /// Whether they are known to be small. What has not been measured is not.
     pub(crate) fn is_small(&self) -> bool {
@@ -340,7 +337,7 @@ impl ReplySize {
         let average = self.average.load(Ordering::Relaxed);
         let next = match average {
             0 => sample,
-            _ => average - average / WEIGHT + sample / WEIGHT,
+            _ => moved(average, sample),
         };
         self.average.store(next.max(1), Ordering::Relaxed);
     }

@@ -174,8 +174,10 @@ fn ending(outcome: Outcome) -> Ending {
     }
 }
 
-/// What a call ends with whose reply nobody waits for.
-fn unawaited() -> Outcome {
+/// What a call ends with whose reply nobody waits for: that of a method that returns nothing.
+pub(crate) fn unawaited() -> Outcome {
+    /// MessagePack's.
+    const NIL: u8 = 0xc0;
     Payload::from_slice(&[NIL]).into()
 }
 
@@ -357,6 +359,3 @@ impl From<Payload> for Outcome {
         Outcome { result: Ok(value), metadata: None }
     }
 }
-
-/// MessagePack's nil: the reply that nobody waits for.
-const NIL: u8 = 0xc0;

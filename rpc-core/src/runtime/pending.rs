@@ -125,6 +125,7 @@ impl PendingCall {
     }
 
     fn at(pending: Arc<Pending>, waker: &Waker) -> Self {
+        // No other call has it: it is new, or was given back when it was free.
         let turn = pending.take(waker).unwrap_or_default();
         PendingCall { at: At::More(pending), turn }
     }

@@ -113,9 +113,13 @@ impl State {
         } else {
             average >= nanos(LONG) && sample >= nanos(LONG)
         };
-        let next = average - average / WEIGHT + sample / WEIGHT;
-        State::new(next, if heavy { HEAVY } else { 0 })
+        State::new(moved(average, sample), if heavy { HEAVY } else { 0 })
     }
+}
+
+/// A running average after one more sample.
+pub(super) const fn moved(average: u32, sample: u32) -> u32 {
+    average - average / WEIGHT + sample / WEIGHT
 }
 
 /// Of a duration that is [`CLAMP`] at most.
