@@ -307,6 +307,36 @@ async fn case_08_replies_still_arrive_over_tcp() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_08_a_half_closed_peer_that_is_gone_is_noticed_within_a_sign_of_life() {
+    let victim = Victim::serve("frames-08-gone").await;
+    let mut raw = Raw::open(&victim.url).await;
+    raw.say(&wire::request(1, "Target.hold", &[0x90])).await;
+    victim.ledger.running(1).await;
+    raw.say(&wire::goaway(u64::MAX, DRAIN, "")).await;
+    raw.finish().await;
+    drop(raw);
+    // Its bytes had ended before, so nothing tells that it has gone but an attempt to write.
+    let took = victim.ledger.running(0).await;
+    assert!(took <= 31 * SECOND, "{took:?}");
+    victim.is_at_rest().await;
+}
+
+#[tokio::test]
+async fn case_08_a_half_closed_peer_that_is_gone_is_noticed_over_tcp() {
+    let limits = Limits::default().with_keepalive_interval(SECOND / 10);
+    let victim = Victim::serve_with("tcp://127.0.0.1:0", limits).await;
+    let mut raw = Raw::open(&victim.url).await;
+    raw.say(&wire::request(1, "Target.hold", &[0x90])).await;
+    victim.ledger.running(1).await;
+    raw.say(&wire::goaway(u64::MAX, DRAIN, "")).await;
+    raw.finish().await;
+    drop(raw);
+    // The first ping only makes the other system say that nobody is there; the second one is refused.
+    victim.ledger.running(0).await;
+    victim.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_17_19_20_lengths_that_are_not_allowed_are_sent_away_before_the_body() {
     for (url, limit) in [("mem://frames-17", 4 << 20), ("mem://frames-17-small", 5_000)] {
         let victim = Victim::serve_with(url, Limits::default().with_frame_bytes(limit as usize)).await;

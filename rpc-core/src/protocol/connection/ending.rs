@@ -73,6 +73,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.peer_ended = true;
         self.owes_frame = None;
         self.owes_fragment = None;
+        self.alive.asked = None;
         let error = Error::new(Code::Unavailable, "the other side closed the connection");
         self.end_calls(error.clone(), effects);
         self.cut_streams_off(&error, true, effects);

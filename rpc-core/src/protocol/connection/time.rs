@@ -16,7 +16,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         let notice = self.notice.filter(|_| !self.peer_leaving || self.retired);
         let stall = [self.owes_frame, self.owes_fragment, self.owes_reading].into_iter().flatten().min();
         let stall = stall.map(|since| since + self.limits.stall_timeout());
-        let alive = self.is_heard().then(|| match self.alive.asked {
+        let alive = self.is_open().then(|| match self.alive.asked {
             Some(asked) => asked + self.limits.keepalive_timeout(),
             None => self.alive.heard + self.limits.keepalive_interval(),
         });
@@ -59,7 +59,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 format_args!("a message that comes in fragments did not go on within {limit:?}"),
             ));
         }
-        if !self.is_heard() {
+        if !self.is_open() {
             return Ok(());
         }
         match self.alive.asked {
@@ -68,7 +68,12 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 Err(Violation::new(Reason::Stall, format_args!("no sign of life within {timeout:?}")))
             }
             None if now >= self.alive.heard + self.limits.keepalive_interval() => {
-                self.alive.asked = Some(now);
+                if self.peer_ended {
+                    // It can give no sign of life; but if it is gone, the transport learns so from what is sent to it.
+                    self.alive.heard = now;
+                } else {
+                    self.alive.asked = Some(now);
+                }
                 self.alive.pings += 1;
                 // Where nothing has come for so long, nothing is expected soon.
                 self.shrink();
@@ -112,11 +117,6 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 CallKey::OneWay(_) => {}
             }
         }
-    }
-
-    /// Whether signs of life can be expected.
-    fn is_heard(&self) -> bool {
-        self.is_open() && !self.peer_ended
     }
 
     /// Bytes have come; a frame is unfinished or not.
