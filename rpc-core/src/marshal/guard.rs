@@ -7,7 +7,10 @@ use crate::Limits;
 /// A check of lengths is not enough. A megabyte of empty maps is well-formed, and becomes hundreds of megabytes
 /// when each of them is a large struct made of defaults; ten kilobytes of nested enums overflow a stack.
 ///
-/// A collection that grows may have reserved up to twice what it was charged, without using it. And where serde
+/// A collection that grows may have reserved up to twice what it was charged, without using it; and what an
+/// allocator adds to small pieces is not seen: a `Vec` of one-letter strings takes twice what it is charged, and so does a
+/// `BTreeMap` of few entries. Out of proportion are boxed scalars and a `LinkedList` of them (32 bytes each, charged as
+/// 8 and as 1). And where serde
 /// keeps values for later (in untagged and internally tagged enums and flattened structs), they are charged and
 /// counted as they are kept, at 32 bytes each; what serde then builds from them is out of sight here. An untagged
 /// enum with a variant that is just itself (`Option<Box<Self>>`) recurses there for ever, in every format.
