@@ -11,6 +11,7 @@ mod counts;
 mod marshal;
 mod measure;
 mod options;
+mod page;
 mod peer;
 mod report;
 mod workload;

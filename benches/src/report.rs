@@ -12,6 +12,7 @@ use crate::{
     contender::Result,
     measure::Machine,
     options::{Flavour, Options},
+    page,
     workload::{IDLE_STREAMS_A_CONNECTION, Section, Workload},
 };
 use numbers::median;
@@ -49,8 +50,7 @@ pub fn place(section: Section, flavour: Flavour) -> String {
 pub fn publish(place: &str, report: &str, options: &Options) -> Result<()> {
     println!("## {place}\n\n{report}");
     if options.write {
-        let page = fs::read_to_string(docs("performance.md"))?;
-        fs::write(docs("performance.md"), replace_between_marks(&page, report, place)?)?;
+        page::put(&docs("performance.md"), report, place)?;
     }
     Ok(())
 }
@@ -80,14 +80,6 @@ fn preamble(options: &Options, how: &str) -> String {
         text += "This was a trial run: its figures mean nothing.\n";
     }
     text
-}
-
-fn replace_between_marks(page: &str, report: &str, place: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- {place}: begin -->\n"), format!("<!-- {place}: end -->\n"));
-    let missing = || format!("docs/performance.md has no place for {place}");
-    let (before, rest) = page.split_once(&begin).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
-    Ok(format!("{before}{begin}{report}{end}{after}"))
 }
 
 fn in_process_and_idle(findings: &Findings) -> Option<String> {
@@ -132,23 +124,24 @@ fn idle_streams(findings: &Findings, options: &Options) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::between_marks;
 
     #[test]
     fn only_the_marked_place_changes() {
         let page = "a\n<!-- streams, multi-thread: begin -->\nold\n<!-- streams, multi-thread: end -->\nb\n";
-        let replace = |section, flavour| replace_between_marks(page, "new\n", &place(section, flavour));
+        let replace = |section, flavour| between_marks(page, "new\n", &place(section, flavour));
         assert_eq!(
             replace(Section::Streams, Flavour::MultiThread).expect("the marks are there"),
             "a\n<!-- streams, multi-thread: begin -->\nnew\n<!-- streams, multi-thread: end -->\nb\n"
         );
-        assert!(replace(Section::Streams, Flavour::CurrentThread).is_err());
-        assert!(replace(Section::Calls, Flavour::MultiThread).is_err());
+        assert!(replace(Section::Streams, Flavour::CurrentThread).is_none());
+        assert!(replace(Section::Calls, Flavour::MultiThread).is_none());
     }
 
     #[test]
     fn the_page_has_a_place_for_every_table_and_plot() {
         let page = include_str!("../../docs/performance.md");
-        let has = |place: &str| replace_between_marks(page, "", place).is_ok();
+        let has = |place: &str| between_marks(page, "", place).is_some();
         for &section in Section::ALL {
             if section.has_workloads() {
                 for &flavour in Flavour::ALL {

@@ -4,6 +4,8 @@
 //! since wall time depends on what else the machine does.
 
 mod measure;
+#[path = "../../src/page.rs"]
+mod page;
 mod project;
 mod report;
 mod usage;

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::measure::{Builds, FEWER_METHODS, Findings, METHODS, Part, RPC};
+use crate::page;
 use crate::usage::Usage;
 use std::fmt::Write as _;
 use std::process::Command;
@@ -51,20 +52,14 @@ pub fn markdown(findings: &Findings, rounds: usize) -> String {
 /// Puts the report where docs/performance.md marks the place for it.
 pub fn write(part: Part, report: &str) -> Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
-    let page = fs::read_to_string(path)?;
-    let page = replace_between_marks(&page, part, report).ok_or("docs/performance.md has no place for it")?;
-    Ok(fs::write(path, page)?)
+    Ok(page::put(path, report, place(part))?)
 }
 
-fn replace_between_marks(page: &str, part: Part, report: &str) -> Option<String> {
-    let place = match part {
+fn place(part: Part) -> &'static str {
+    match part {
         Part::Quickstart => "building, quickstart",
         Part::Wide => "building, wide",
-    };
-    let (begin, end) = (format!("<!-- {place}: begin -->\n"), format!("<!-- {place}: end -->\n"));
-    let (before, rest) = page.split_once(&begin)?;
-    let (_, after) = rest.split_once(&end)?;
-    Some(format!("{before}{begin}{report}{end}{after}"))
+    }
 }
 
 /// The median of the ratios of CPU time within each round.
@@ -108,12 +103,9 @@ mod tests {
 
     #[test]
     fn the_page_has_a_place_for_the_tables() {
-        let page = include_str!("../../../docs/performance.md");
-        for (part, name) in [(Part::Quickstart, "quickstart"), (Part::Wide, "wide")] {
-            let replaced = replace_between_marks(page, part, "figures\n").expect("the marks are there");
-            let expected =
-                format!("<!-- building, {name}: begin -->\nfigures\n<!-- building, {name}: end -->\n");
-            assert!(replaced.contains(&expected));
+        let text = include_str!("../../../docs/performance.md");
+        for part in [Part::Quickstart, Part::Wide] {
+            assert!(page::between_marks(text, "", place(part)).is_some());
         }
     }
 

@@ -18,6 +18,8 @@ mod callgrind;
 mod canned;
 mod figures;
 mod layers;
+#[path = "../../src/page.rs"]
+mod page;
 mod profile;
 mod subject;
 
