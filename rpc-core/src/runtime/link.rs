@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::buffers::leave_buffer;
 use super::clock::now;
-use super::dispatch::Registry;
+use super::dispatch::{Registry, guarded};
 use super::held::{Held, Place};
 use super::pending::{PendingCall, Progress};
 use crate::failure::Failure;
@@ -374,17 +374,27 @@ impl Shared {
 impl LinkEffects {
     /// Tells, wakes and stops whom it concerns; not under the lock, since a waker may be anybody's code.
     pub(crate) fn run(&mut self) {
-        self.ended.drain(..).for_each(|(call, outcome)| call.tell(Progress::Ended(outcome)));
-        self.granted.drain(..).for_each(|call| call.tell(Progress::Granted));
-        self.wake.drain(..).for_each(Waker::wake);
-        for running in self.stop.drain(..) {
-            running.context.cancel();
+        each(&mut self.ended, |(call, outcome)| call.tell(Progress::Ended(outcome)));
+        each(&mut self.granted, |call| call.tell(Progress::Granted));
+        each(&mut self.wake, Waker::wake);
+        each(&mut self.stop, |running| {
+            guarded("a waker", || running.context.cancel());
             if let Some(abort) = running.abort {
                 abort.abort();
             }
-        }
+        });
         self.cancelled.clear();
     }
+}
+
+/// Tells each of them what it is to know. A waker that panics keeps nobody else from that.
+#[inline]
+fn each<T>(told: &mut Vec<T>, mut tell: impl FnMut(T)) {
+    if told.is_empty() {
+        return;
+    }
+    let mut told = told.drain(..);
+    while guarded("a waker", || told.by_ref().for_each(&mut tell)).is_none() {}
 }
 
 /// The right to write, and what is being written.
@@ -441,5 +451,43 @@ impl Writer {
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.half).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::protocol::Outcome;
+
+    /// Counts how often it is woken, after which it panics if it is told to.
+    struct Counting {
+        woken: AtomicUsize,
+        panics: bool,
+    }
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.woken.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.panics, "on purpose");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_from_being_told() {
+        let wakers = [true, false, true, false]
+            .map(|panics| Arc::new(Counting { woken: AtomicUsize::new(0), panics }));
+        let calls = wakers.clone().map(|waker| PendingCall::apart(&Waker::from(waker)));
+        let mut effects = LinkEffects::default();
+        effects.ended.extend(calls[..3].iter().map(|call| (call.clone(), Outcome::moved())));
+        effects.granted.push(calls[3].clone());
+        effects.wake.extend(wakers.clone().map(Waker::from));
+        effects.run();
+        for (waker, call) in wakers.iter().zip(&calls) {
+            assert_eq!(waker.woken.load(Ordering::Relaxed), 2, "as a caller, and at a stream");
+            assert!(call.poll(Waker::noop()).is_some());
+        }
     }
 }

@@ -78,7 +78,8 @@ impl LocalStreams {
             let (producer, waiter) = (shared.producer.take(), shared.waiter.take());
             drop(shared);
             drop_producer(producer);
-            waiter.into_iter().for_each(Waker::wake);
+            // A waker may be anybody's code, and the other streams are to end, too.
+            guarded("a waker", || waiter.into_iter().for_each(Waker::wake));
         }
     }
 }
