@@ -32,6 +32,7 @@ mod returned;
 mod runtime;
 mod service;
 mod stream;
+mod sync;
 mod transport;
 
 pub use call::{Call, WithMetadata};

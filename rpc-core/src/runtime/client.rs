@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use super::pending::{More, Pending};
 use super::timer::Timer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
 use crate::marshal::Guard;
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::Connector;
 use crate::{Code, Error};
 

@@ -1,7 +1,6 @@
 //! The streams of a link's calls, as producers and consumers see them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop;
@@ -13,6 +12,7 @@ use crate::marshal::{ItemWriter, Shape};
 use crate::message::StreamName;
 use crate::protocol::{Batch, BatchBytes, Caller, Leave, StreamKey, Taken};
 use crate::stream::{CallStreams, Incoming, Inlet, Outlet, Producer, Pump};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::{Code, Error, Executed};
 
 /// Batches from this size on are sent from where they lie; below, copying costs less than memory of their own.

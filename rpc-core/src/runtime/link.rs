@@ -8,8 +8,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
@@ -25,6 +24,8 @@ use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
 use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Outbox};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::SendHalf;
 use crate::{Context as CallContext, Error, Metadata};
 

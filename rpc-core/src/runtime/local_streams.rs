@@ -1,6 +1,6 @@
 //! The streams of a call that stays in this process: whoever takes items runs what gives them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::task::coop;
@@ -13,6 +13,7 @@ use crate::failure::Ending;
 use crate::marshal::{ItemWriter, Shape};
 use crate::protocol::call_over;
 use crate::stream::{CallStreams, Fill, Incoming, Inlet, Outlet, fill};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a call in this process and its handler share of the call's streams.
 pub(crate) struct LocalStreams {

@@ -17,6 +17,8 @@ mod held;
 mod in_process;
 mod link;
 mod local_streams;
+#[cfg(all(test, rpc_loom))]
+mod models;
 mod name_hash;
 mod parked;
 mod peer_link;

@@ -3,11 +3,12 @@
 //! It is apart from the connection, so that whoever takes an outcome touches nothing that other callers use: with two
 //! threads, every cache line that both write wanders from core to core, at a price that exceeds that of the call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::client::Lease;
 use crate::protocol::Outcome;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Where callers wait, one after the other.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ pub(crate) enum Progress {
 impl Pending {
     /// Takes the place for a call, and says whom to wake and which turn it is; not if another call has it.
     #[inline]
-    fn take(&self, waker: &Waker) -> Option<u64> {
+    pub(super) fn take(&self, waker: &Waker) -> Option<u64> {
         let mut waiting = self.lock();
         if std::mem::replace(&mut waiting.is_taken, true) {
             return None;
@@ -46,7 +47,7 @@ impl Pending {
     /// What has become of the call since this was last asked; if nothing has, whom to wake. Once it has ended the place
     /// is free.
     #[inline]
-    fn poll(&self, waker: &Waker) -> Option<Progress> {
+    pub(super) fn poll(&self, waker: &Waker) -> Option<Progress> {
         let mut waiting = self.lock();
         let progress = waiting.progress.take();
         if let Some(Progress::Ended(_)) = progress {
@@ -64,7 +65,7 @@ impl Pending {
 
     /// Gives the place up, and says whether the call had ended.
     #[inline]
-    fn leave(&self) -> bool {
+    pub(super) fn leave(&self) -> bool {
         let mut waiting = self.lock();
         waiting.is_taken = false;
         // What may still come for it is told to nobody.
@@ -74,7 +75,7 @@ impl Pending {
     }
 
     #[inline]
-    fn tell(&self, turn: u64, progress: Progress) {
+    pub(super) fn tell(&self, turn: u64, progress: Progress) {
         let mut waiting = self.lock();
         // Each is told after the lock of the connection is released, so the end of a call that was granted its place may
         // come first, and is the last word.

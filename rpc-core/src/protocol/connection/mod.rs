@@ -379,7 +379,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 
     /// What is left of calls: all zero where there are none.
     #[cfg(test)]
-    pub(super) fn rest(&self) -> Rest {
+    pub(crate) fn rest(&self) -> Rest {
         Rest {
             calls: self.calls.occupied(),
             placed: [super::calls::Place::Call, super::calls::Place::Stream]
@@ -404,7 +404,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 /// What is left of the calls of a connection.
 #[cfg(test)]
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     calls: usize,
     placed: [usize; 2],
     served: Counts,

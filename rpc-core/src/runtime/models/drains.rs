@@ -1,0 +1,75 @@
+//! How a connection learns that nothing runs any more, and how what runs is stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::world::{Open, block_on, flush, join, model, receive, spawn};
+use crate::limits::Limits;
+use crate::message::{GoAway, Reason, encode_cancel, encode_goaway};
+use crate::{Call, Executed};
+
+/// The other side has learnt that this one goes, and says that it sends no more.
+fn leave() -> Vec<u8> {
+    let mut message = Vec::new();
+    encode_goaway(&mut message, &GoAway { last_id: 0, reason: Reason::Drain, message: "" });
+    message
+}
+
+#[test]
+fn a_drain_ends_when_the_last_handler_has() {
+    model(3, || {
+        let open = Open::serving(Limits::default(), &Limits::default());
+        let ended = Arc::new(AtomicUsize::new(0));
+        let tasks = [1, 2].map(|id| {
+            let ended = ended.clone();
+            open.handler(id, false, async move {
+                ended.fetch_add(1, Ordering::Relaxed);
+            })
+        });
+        let tasks = tasks.map(|task| spawn(move || block_on(task)));
+        open.wire.come(&leave());
+        open.wire.end();
+        open.link.start_drain();
+        block_on(open.driver);
+        assert_eq!(ended.load(Ordering::Relaxed), 2, "both had ended");
+        let mut replies = open.wire.replies();
+        replies.sort_unstable();
+        assert_eq!(replies, [1, 2], "and their replies were sent");
+        tasks.into_iter().for_each(join);
+    });
+}
+
+#[test]
+fn a_drain_that_begins_as_the_last_handler_ends_ends_too() {
+    model(3, || {
+        let open = Open::serving(Limits::default(), &Limits::default());
+        let task = open.handler(1, false, async {});
+        let task = spawn(move || block_on(task));
+        let (link, wire) = (open.link.clone(), open.wire.clone());
+        let drains = spawn(move || {
+            link.start_drain();
+            wire.come(&leave());
+            wire.end();
+        });
+        block_on(open.driver);
+        join(task);
+        join(drains);
+        assert!(open.link.lock().connection.is_idle());
+    });
+}
+
+#[test]
+fn a_handler_that_ends_as_it_is_cancelled_ends_once() {
+    model(3, || {
+        let open = Open::serving(Limits::default(), &Limits::default());
+        let task = open.handler(1, false, async {});
+        let ends = spawn(move || block_on(task));
+        let mut cancel = Vec::new();
+        encode_cancel(&mut cancel, 1);
+        receive(&open.link, &cancel);
+        join(ends);
+        flush(&open.link);
+        assert!(open.wire.replies().len() <= 1, "a reply, or none to a caller that has gone");
+        assert!(open.link.lock().connection.is_idle());
+    });
+}
