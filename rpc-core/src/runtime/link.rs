@@ -344,7 +344,9 @@ impl Shared {
     fn put_back(&mut self, writer: Writer, result: Poll<io::Result<()>>) {
         match result {
             Poll::Ready(Ok(())) => {
-                if self.connection.has_output() || self.reading_waits || !self.held.is_empty() {
+                // Where the connection has ended meanwhile, its task waits for the writer to shut it down.
+                let ended = !self.connection.is_open();
+                if ended || self.connection.has_output() || self.reading_waits || !self.held.is_empty() {
                     self.kick();
                 }
             }

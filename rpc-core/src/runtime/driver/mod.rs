@@ -163,21 +163,20 @@ impl Driver {
     /// Does what is due, and says whether that left something to write.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         self.timer.poll(&self.link, cx)?;
-        let shared = self.link.lock();
-        let connection = &shared.connection;
-        let finished = connection.is_ending() && connection.is_finished(now());
-        // What callers have queued is written when their kick is answered, and large messages have their turns.
-        let more = finished
-            || (connection.output_bytes() > 0 && !shared.kicked && shared.writer.is_some() && !self.blocked);
-        drop(shared);
-        if finished {
+        let mut shared = self.link.lock();
+        let connection = &mut shared.connection;
+        if connection.is_ending() && connection.is_finished(now()) {
             let error = Error::not_executed(Code::Unavailable, "the connection was closed in good order");
             let mut effects = LinkEffects::default();
-            self.link.lock().connection.close(error.clone(), &mut effects);
+            // Under the lock that has found it so: a call that is entered behind it learns that it has to go elsewhere.
+            connection.close(error.clone(), &mut effects);
+            drop(shared);
             effects.run();
             self.close_with(error);
+            return Ok(true);
         }
-        Ok(more)
+        // What callers have queued is written when their kick is answered, and large messages have their turns.
+        Ok(connection.output_bytes() > 0 && !shared.kicked && shared.writer.is_some() && !self.blocked)
     }
 
     /// Reads, runs and writes; what time asks for comes last, since no call waits for it.

@@ -59,6 +59,25 @@ fn a_drain_that_begins_as_the_last_handler_ends_ends_too() {
 }
 
 #[test]
+fn a_client_that_goes_lets_its_last_call_end_and_waits_for_nobody() {
+    model(3, || {
+        let open = Open::new(&Limits::default());
+        open.wire.answer();
+        let call: Call<u8> = open.channel.call("m", ());
+        let caller = spawn(move || block_on(call));
+        let (driver, link) = (open.driver, open.link);
+        let task = spawn(move || block_on(driver));
+        link.retire();
+        // It came too late, or was answered.
+        match join(caller) {
+            Ok(value) => assert_eq!(value, 1),
+            Err(error) => assert_eq!(error.executed(), Executed::No, "{error}"),
+        }
+        join(task);
+    });
+}
+
+#[test]
 fn a_handler_that_ends_as_it_is_cancelled_ends_once() {
     model(3, || {
         let open = Open::serving(Limits::default(), &Limits::default());
