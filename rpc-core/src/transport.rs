@@ -80,7 +80,9 @@ pub trait Listener: Send + 'static {
     /// The next connection.
     ///
     /// # Errors
-    /// An error is that of one attempt; the listener is polled again after a pause.
+    /// An error is that of one attempt. If it speaks of the connection that was next (it was aborted or reset, say, or
+    /// its network is down) the listener is polled again at once, so that nobody can make others wait by going; after
+    /// any other (no descriptors are left, say) there is a pause.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Transport>>>;
 }
 

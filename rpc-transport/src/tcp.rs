@@ -104,18 +104,10 @@ impl TcpListener {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpTransport>> {
         loop {
-            let failed = match ready!(self.listener.poll_accept(cx)) {
-                Ok((stream, peer)) => match TcpTransport::new(stream, peer) {
-                    Ok(transport) => return Poll::Ready(Ok(transport)),
-                    // Options cannot be set on a connection that its peer has reset in the meantime.
-                    Err(_) => continue,
-                },
-                Err(error) => error,
-            };
-            // An error of the one connection that was next must not make the others wait; one of the listener
-            // (no file descriptors left) is for the caller, who pauses.
-            if !is_of_one_connection(&failed) {
-                return Poll::Ready(Err(failed));
+            let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
+            // Options cannot be set on a connection that its peer has reset in the meantime.
+            if let Ok(transport) = TcpTransport::new(stream, peer) {
+                return Poll::Ready(Ok(transport));
             }
         }
     }
@@ -145,21 +137,6 @@ fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
 /// How many connections may wait to be accepted: enough for all clients that a restarted server finds at its
 /// door.
 const BACKLOG: u32 = 1024;
-
-/// Whether an error of accept is that of the connection it would have given: Linux reports so what is already
-/// wrong with that (accept(2), "Error handling").
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionAborted
-            | ConnectionReset
-            | ConnectionRefused
-            | NetworkDown
-            | NetworkUnreachable
-            | HostUnreachable
-    )
-}
 
 #[derive(Debug)]
 struct TcpTransport {
@@ -420,13 +397,6 @@ mod tests {
         let client = connector.open().await.unwrap().stream.local_addr().unwrap();
         // The system may still hand the first one out: then it is a connection that ends at its first read.
         while poll_fn(|cx| listener.poll_open(cx)).await.unwrap().peer != client {}
-    }
-
-    #[test]
-    fn errors_of_the_listener_are_not_those_of_a_connection() {
-        assert!(is_of_one_connection(&io::ErrorKind::ConnectionAborted.into()));
-        assert!(!is_of_one_connection(&io::Error::from_raw_os_error(24)), "no descriptors left");
-        assert!(!is_of_one_connection(&io::ErrorKind::InvalidInput.into()));
     }
 
     /// TCP really does connect a socket to itself; the connector must not take that for a server.

@@ -22,7 +22,20 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(part: &str, variables: &[(&str, &OsStr)]) -> Process {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        Process::run(Command::new(std::env::current_exe().expect("this program")), part, variables)
+    }
+
+    /// The same, and it may have no more than so many descriptors.
+    pub(crate) fn start_with_descriptors(part: &str, descriptors: usize) -> Process {
+        let mut shell = Command::new("sh");
+        let program = std::env::current_exe().expect("this program");
+        shell.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"]);
+        shell.arg(descriptors.to_string()).arg(program);
+        Process::run(shell, part, &[])
+    }
+
+    fn run(mut command: Command, part: &str, variables: &[(&str, &OsStr)]) -> Process {
+        let mut child = command
             .args(["--exact", "plays_its_part_in_another_test", "--nocapture"])
             .env(PART, part)
             .envs(variables.iter().copied())

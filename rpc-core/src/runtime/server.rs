@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
@@ -224,6 +225,21 @@ impl Drop for EndOnDrop {
 /// How long to leave a listener alone that failed to accept: most often there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Whether an error of accepting is that of the connection that was next, and the one after it may well be had: Linux
+/// reports so what is already wrong with it (accept(2), "Error handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | ConnectionRefused
+            | NetworkDown
+            | NetworkUnreachable
+            | HostUnreachable
+    )
+}
+
 /// All connections of a server.
 struct Connections {
     registry: Arc<Registry>,
@@ -253,6 +269,11 @@ impl Connections {
             .await;
             match accepted {
                 Ok(transport) => self.begin(transport, permit),
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(%error, "a connection was gone before it was accepted");
+                    // A listener that says so without end leaves the others their turn all the same.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
