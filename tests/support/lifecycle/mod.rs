@@ -5,6 +5,7 @@
 
 pub(crate) mod executor;
 pub(crate) mod faults;
+pub(crate) mod partition;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
