@@ -262,8 +262,9 @@ impl Connections {
             // The semaphore is never closed, so there is always a permit in the end.
             let permit = Arc::clone(&self.half_open).acquire_owned().await.ok();
             let accepted = poll_fn(|cx| {
-                // Tasks that have ended are let go as they end.
+                // Connections that have ended are let go as they end.
                 while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
+                self.sweep();
                 listener.poll_accept(cx)
             })
             .await;
@@ -288,13 +289,18 @@ impl Connections {
             tracing::warn!(limit = self.limits.connections(), "a connection was refused: there are too many");
             return;
         }
-        // Links of connections that have ended are swept out when they are as many as those that have not.
-        if self.links.len() > 2 * self.tasks.len() + 16 {
-            self.links.retain(|link| link.strong_count() > 0);
-        }
         let link = Link::new(self.limits.clone(), self.registry.clone());
         self.links.push(Arc::downgrade(&link));
         self.tasks.spawn(Serving::Beginning(Box::pin(begin(link, transport, permit))));
+    }
+
+    /// Links of connections that have ended are swept out when they are more than those that have not: even the weak ones
+    /// keep their memory.
+    fn sweep(&mut self) {
+        if self.links.len() > 2 * self.tasks.len() {
+            self.links.retain(|link| link.strong_count() > 0);
+            self.links.shrink_to(2 * self.tasks.len());
+        }
     }
 
     async fn drain(mut self, limit: Duration) {
