@@ -47,6 +47,7 @@ pub use marshal::{
     TimestampRangeError, Value,
 };
 pub use metadata::Metadata;
+pub use pool::kept_bytes;
 pub use returned::{Items, Returned};
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
 pub use service::{Method, Request, Service};

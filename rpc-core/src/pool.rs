@@ -104,6 +104,13 @@ pub(crate) fn take_whole(bytes: usize) -> Vec<u8> {
     piece
 }
 
+/// How much memory of large messages this process keeps for the next ones, in bytes; at most 64 MiB.
+///
+/// For whoever counts what a process takes: this part of it belongs to no connection.
+pub fn kept_bytes() -> usize {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).bytes
+}
+
 /// Takes back memory of a large message that is not needed any more.
 pub(crate) fn give_back(mut piece: Vec<u8>) {
     let Some(shelf) = shelf(piece.capacity()) else { return };
