@@ -103,124 +103,125 @@ fn violations() -> Vec<(&'static str, Vec<Vec<u8>>, u64)> {
     ]
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_nobody_may_send_is_sent_away_by_a_server() {
-    let victim = Victim::serve("fragments-server").await;
-    let before = victim.ledger.started();
-    for (what, messages, reason) in violations() {
-        let bytes = all(&messages);
-        for slice in [1, 7, bytes.len()] {
+#[test]
+fn what_nobody_may_send_is_sent_away_by_a_server() {
+    Victim::attacked(async |victim| {
+        let before = victim.ledger.started();
+        for (what, messages, reason) in violations() {
+            let bytes = all(&messages);
+            for slice in [1, 7, bytes.len()] {
+                let mut raw = open(&victim.url).await;
+                for slice in bytes.chunks(slice) {
+                    raw.send(slice).await;
+                    // So that each slice is a read of its own.
+                    tokio::task::yield_now().await;
+                }
+                let goaway = raw.is_sent_away().await;
+                assert_eq!(goaway.reason, reason, "{what}, in slices of {slice}: {}", goaway.message);
+                assert!(goaway.before.is_empty(), "{what}: {:?}", goaway.before);
+            }
+        }
+        assert_eq!(victim.ledger.started(), before, "none of this was a call");
+    });
+}
+
+#[test]
+fn what_nobody_may_send_is_sent_away_by_a_client() {
+    Liar::attacks(async |liar| {
+        for (what, messages, reason) in violations() {
+            let (client, mut raw) = connected(liar).await;
+            let call = tokio::spawn(client.add(1, 2).into_future());
+            raw.recv().await.expect("a request");
+            raw.send(&all(&messages)).await;
+            let goaway = raw.is_sent_away().await;
+            assert_eq!(goaway.reason, reason, "{what}: {}", goaway.message);
+            let error = timeout(SECOND, call).await.expect("at once").expect("joined").expect_err("no reply");
+            assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe), "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_side_that_has_not_named_them_sends_none() {
+    Victim::attacked(async |victim| {
+        let mut raw = Raw::open(&victim.url).await;
+        raw.send(&all(&in_fragments(1, &large(1, 300), 100))).await;
+        assert_eq!(raw.is_sent_away().await.reason, PROTOCOL);
+        // And it gets none: what does not fit its frames is not sent.
+        let mut raw = Raw::connect(&victim.url).await;
+        raw.greet(&wire::hello_with(1, 1, &[], &[("frame_bytes", MIB), ("calls", 8)])).await;
+        let fits = wire::array(&[&wire::uint(MIB - 100)]);
+        let reply = raw.call(1, "Target.sevens", &fits).await;
+        assert_eq!(reply.value().1.elements().len() as u64, MIB - 100);
+        let above = wire::array(&[&wire::uint(MIB)]);
+        let refused = raw.call(2, "Target.sevens", &above).await;
+        assert_eq!(refused.error().1, wire::RESOURCE_EXHAUSTED);
+        drop(raw);
+    });
+}
+
+#[test]
+fn a_message_that_is_never_finished_is_sent_away_after_thirty_seconds_whatever_else_comes() {
+    Victim::attacked(async |victim| {
+        for in_a_fragment in [false, true] {
             let mut raw = open(&victim.url).await;
-            for slice in bytes.chunks(slice) {
-                raw.send(slice).await;
-                // So that each slice is a read of its own.
-                tokio::task::yield_now().await;
+            let begun = framed(&fragment(1, Some(MIB), &[7; 1_000]));
+            // Between two fragments, or within the first one.
+            raw.send(&begun[..begun.len() - usize::from(in_a_fragment)]).await;
+            let since = Instant::now();
+            if !in_a_fragment {
+                for id in 1..30 {
+                    sleep(SECOND).await;
+                    // Neither small calls nor other large ones let it wait longer.
+                    raw.send(&all(&in_fragments(2, &large(id, 2_000), 500))).await;
+                    assert_eq!(raw.recv().await.expect("a reply").value(), (id, &Value::Uint(2_000)));
+                }
             }
             let goaway = raw.is_sent_away().await;
-            assert_eq!(goaway.reason, reason, "{what}, in slices of {slice}: {}", goaway.message);
-            assert!(goaway.before.is_empty(), "{what}: {:?}", goaway.before);
+            assert_eq!(goaway.reason, STALL, "{}", goaway.message);
+            let took = since.elapsed();
+            assert!((30 * SECOND..31 * SECOND).contains(&took), "{took:?}");
         }
-    }
-    assert_eq!(victim.ledger.started(), before, "none of this was a call");
-    victim.is_at_rest().await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_nobody_may_send_is_sent_away_by_a_client() {
-    let mut liar = Liar::listen("fragments-liar");
-    for (what, messages, reason) in violations() {
-        let (client, mut raw) = connected(&mut liar).await;
-        let call = tokio::spawn(client.add(1, 2).into_future());
-        raw.recv().await.expect("a request");
-        raw.send(&all(&messages)).await;
-        let goaway = raw.is_sent_away().await;
-        assert_eq!(goaway.reason, reason, "{what}: {}", goaway.message);
-        let error = timeout(SECOND, call).await.expect("at once").expect("joined").expect_err("no reply");
-        assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe), "{what}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_side_that_has_not_named_them_sends_none() {
-    let victim = Victim::serve("fragments-unnamed").await;
-    let mut raw = Raw::open(&victim.url).await;
-    raw.send(&all(&in_fragments(1, &large(1, 300), 100))).await;
-    assert_eq!(raw.is_sent_away().await.reason, PROTOCOL);
-    // And it gets none: what does not fit its frames is not sent.
-    let mut raw = Raw::connect(&victim.url).await;
-    raw.greet(&wire::hello_with(1, 1, &[], &[("frame_bytes", MIB), ("calls", 8)])).await;
-    let fits = wire::array(&[&wire::uint(MIB - 100)]);
-    let reply = raw.call(1, "Target.sevens", &fits).await;
-    assert_eq!(reply.value().1.elements().len() as u64, MIB - 100);
-    let above = wire::array(&[&wire::uint(MIB)]);
-    let refused = raw.call(2, "Target.sevens", &above).await;
-    assert_eq!(refused.error().1, wire::RESOURCE_EXHAUSTED);
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_that_is_never_finished_is_sent_away_after_thirty_seconds_whatever_else_comes() {
-    let victim = Victim::serve("fragments-stall").await;
-    for in_a_fragment in [false, true] {
-        let mut raw = open(&victim.url).await;
-        let begun = framed(&fragment(1, Some(MIB), &[7; 1_000]));
-        // Between two fragments, or within the first one.
-        raw.send(&begun[..begun.len() - usize::from(in_a_fragment)]).await;
-        let since = Instant::now();
-        if !in_a_fragment {
-            for id in 1..30 {
-                sleep(SECOND).await;
-                // Neither small calls nor other large ones let it wait longer.
-                raw.send(&all(&in_fragments(2, &large(id, 2_000), 500))).await;
-                assert_eq!(raw.recv().await.expect("a reply").value(), (id, &Value::Uint(2_000)));
-            }
-        }
-        let goaway = raw.is_sent_away().await;
-        assert_eq!(goaway.reason, STALL, "{}", goaway.message);
-        let took = since.elapsed();
-        assert!((30 * SECOND..31 * SECOND).contains(&took), "{took:?}");
-    }
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_that_goes_on_slowly_is_taken_and_its_stall_is_the_one_that_was_set() {
+#[test]
+fn a_message_that_goes_on_slowly_is_taken_and_its_stall_is_the_one_that_was_set() {
     let limits = Limits::default().with_stall_timeout(3 * SECOND);
-    let victim = Victim::serve_with("mem://fragments-stall-set", limits).await;
-    let mut raw = open(&victim.url).await;
-    for piece in in_fragments(1, &large(1, 2_000), 100) {
-        sleep(2 * SECOND).await;
-        raw.say(&piece).await;
-    }
-    assert_eq!(raw.recv().await.expect("a reply").value(), (1, &Value::Uint(2_000)));
-    raw.say(&fragment(1, Some(9), b"abc")).await;
-    let since = Instant::now();
-    assert_eq!(raw.is_sent_away().await.reason, STALL);
-    assert_eq!(since.elapsed().as_secs(), 3);
-    victim.is_at_rest().await;
+    Victim::attacked_with(limits, async |victim| {
+        let mut raw = open(&victim.url).await;
+        for piece in in_fragments(1, &large(1, 2_000), 100) {
+            sleep(2 * SECOND).await;
+            raw.say(&piece).await;
+        }
+        assert_eq!(raw.recv().await.expect("a reply").value(), (1, &Value::Uint(2_000)));
+        raw.say(&fragment(1, Some(9), b"abc")).await;
+        let since = Instant::now();
+        assert_eq!(raw.is_sent_away().await.reason, STALL);
+        assert_eq!(since.elapsed().as_secs(), 3);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn any_message_may_come_in_fragments_of_any_size() {
-    let victim = Victim::serve("fragments-any").await;
-    for bytes in [1, 2, 3, 13, 1_000] {
-        let mut raw = open(&victim.url).await;
-        raw.send(&all(&in_fragments(0, &wire::ping(7), bytes))).await;
-        assert_eq!(raw.recv().await, Some(Value::Array(vec![Value::Uint(8), Value::Uint(7)])));
-        raw.send(&all(&in_fragments(9, &wire::request(1, "Target.hold", &[0x90]), bytes))).await;
-        victim.ledger.running(1).await;
-        raw.send(&all(&in_fragments(u64::MAX, &wire::cancel(1), bytes))).await;
-        victim.ledger.running(0).await;
-        raw.send(&all(&in_fragments(9, &wire::request(2, "Target.add", &sum()), bytes))).await;
-        assert_eq!(raw.recv().await.expect("a reply").value(), (2, &Value::Uint(3)));
-        // One that ends in a piece of one byte.
-        let add = wire::request(3, "Target.add", &sum());
-        raw.say(&fragment(1, Some(1), &add[..add.len() - 1])).await;
-        raw.say(&fragment(1, Some(0), &add[add.len() - 1..])).await;
-        assert_eq!(raw.recv().await.expect("a reply").value(), (3, &Value::Uint(3)));
-    }
-    victim.is_at_rest().await;
+#[test]
+fn any_message_may_come_in_fragments_of_any_size() {
+    Victim::attacked(async |victim| {
+        for bytes in [1, 2, 3, 13, 1_000] {
+            let mut raw = open(&victim.url).await;
+            raw.send(&all(&in_fragments(0, &wire::ping(7), bytes))).await;
+            assert_eq!(raw.recv().await, Some(Value::Array(vec![Value::Uint(8), Value::Uint(7)])));
+            raw.send(&all(&in_fragments(9, &wire::request(1, "Target.hold", &[0x90]), bytes))).await;
+            victim.ledger.running(1).await;
+            raw.send(&all(&in_fragments(u64::MAX, &wire::cancel(1), bytes))).await;
+            victim.ledger.running(0).await;
+            raw.send(&all(&in_fragments(9, &wire::request(2, "Target.add", &sum()), bytes))).await;
+            assert_eq!(raw.recv().await.expect("a reply").value(), (2, &Value::Uint(3)));
+            // One that ends in a piece of one byte.
+            let add = wire::request(3, "Target.add", &sum());
+            raw.say(&fragment(1, Some(1), &add[..add.len() - 1])).await;
+            raw.say(&fragment(1, Some(0), &add[add.len() - 1..])).await;
+            assert_eq!(raw.recv().await.expect("a reply").value(), (3, &Value::Uint(3)));
+        }
+    });
 }
 
 /// Three large calls whose fragments take turns, with small ones between, and one that is given up.
@@ -245,108 +246,111 @@ fn session() -> Vec<u8> {
     all(&messages)
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_05_and_06_fragments_in_slices_of_any_size() {
-    let victim = Victim::serve("fragments-05").await;
-    let session = session();
-    for slice in [1, 2, 5, 41, 1_000, 16_384, 65_537, session.len()] {
-        let mut raw = open(&victim.url).await;
-        for slice in session.chunks(slice) {
-            raw.send(slice).await;
-            tokio::task::yield_now().await;
+#[test]
+fn case_05_and_06_fragments_in_slices_of_any_size() {
+    Victim::attacked(async |victim| {
+        let session = session();
+        for slice in [1, 2, 5, 41, 1_000, 16_384, 65_537, session.len()] {
+            let mut raw = open(&victim.url).await;
+            for slice in session.chunks(slice) {
+                raw.send(slice).await;
+                tokio::task::yield_now().await;
+            }
+            let mut values = Vec::new();
+            let mut pongs = 0;
+            while values.len() < 4 || pongs == 0 {
+                let message = raw.recv().await.expect("an answer");
+                match message.kind() {
+                    8 => pongs += 1,
+                    _ => values.push((message.value().0, message.value().1.uint())),
+                }
+            }
+            values.sort_unstable();
+            assert_eq!(values, [(1, 3_000), (2, 5_000), (3, 300_000), (100, 3)], "in slices of {slice}");
         }
-        let mut values = Vec::new();
-        let mut pongs = 0;
-        while values.len() < 4 || pongs == 0 {
-            let message = raw.recv().await.expect("an answer");
-            match message.kind() {
-                8 => pongs += 1,
-                _ => values.push((message.value().0, message.value().1.uint())),
+    });
+}
+
+#[test]
+fn case_04_an_end_within_a_large_call_starts_nothing() {
+    Victim::attacked(async |victim| {
+        let before = victim.ledger.started();
+        let bytes = all(&in_fragments(1, &large(1, 700), 100));
+        for end in 0..bytes.len() {
+            let mut raw = open(&victim.url).await;
+            raw.send(&bytes[..end]).await;
+            raw.finish().await;
+            while let Some(message) = timeout(SECOND, raw.recv()).await.expect("closed within a second") {
+                assert_ne!(message.kind(), 9, "an end is no violation, after {end} bytes: {message:?}");
             }
         }
-        values.sort_unstable();
-        assert_eq!(values, [(1, 3_000), (2, 5_000), (3, 300_000), (100, 3)], "in slices of {slice}");
-    }
-    victim.is_at_rest().await;
+        assert_eq!(victim.ledger.started(), before);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_04_an_end_within_a_large_call_starts_nothing() {
-    let victim = Victim::serve("fragments-04").await;
-    let before = victim.ledger.started();
-    let bytes = all(&in_fragments(1, &large(1, 700), 100));
-    for end in 0..bytes.len() {
+#[test]
+fn a_large_message_in_fragments_of_one_byte_costs_as_much_as_so_many_frames() {
+    Victim::attacked(async |victim| {
         let mut raw = open(&victim.url).await;
-        raw.send(&bytes[..end]).await;
-        raw.finish().await;
-        while let Some(message) = timeout(SECOND, raw.recv()).await.expect("closed within a second") {
-            assert_ne!(message.kind(), 9, "an end is no violation, after {end} bytes: {message:?}");
+        // Far slower than that if each of them moved what came before it, or looked through it.
+        let mut took = Vec::new();
+        for (id, bytes) in [(1, 50_000), (2, 400_000)] {
+            let bytes_of_fragments = all(&in_fragments(1, &large(id, bytes), 1));
+            let since = std::time::Instant::now();
+            raw.send(&bytes_of_fragments).await;
+            assert_eq!(raw.recv().await.expect("a reply").value(), (id, &Value::Uint(bytes as u64)));
+            took.push(since.elapsed());
         }
-    }
-    assert_eq!(victim.ledger.started(), before);
-    victim.is_at_rest().await;
+        assert!(took[1] < 40 * took[0] + SECOND, "eight times as many took {took:?}");
+        victim.serves_neighbours().await;
+    });
 }
 
-#[tokio::test]
-async fn a_large_message_in_fragments_of_one_byte_costs_as_much_as_so_many_frames() {
-    let victim = Victim::serve("fragments-bytes").await;
-    let mut raw = open(&victim.url).await;
-    // Far slower than that if each of them moved what came before it, or looked through it.
-    let mut took = Vec::new();
-    for (id, bytes) in [(1, 50_000), (2, 400_000)] {
-        let bytes_of_fragments = all(&in_fragments(1, &large(id, bytes), 1));
-        let since = std::time::Instant::now();
-        raw.send(&bytes_of_fragments).await;
-        assert_eq!(raw.recv().await.expect("a reply").value(), (id, &Value::Uint(bytes as u64)));
-        took.push(since.elapsed());
-    }
-    assert!(took[1] < 40 * took[0] + SECOND, "eight times as many took {took:?}");
-    victim.serves_neighbours().await;
+#[test]
+fn a_flood_of_messages_begun_and_given_up_leaves_nothing() {
+    Victim::attacked(async |victim| {
+        let mut raw = open(&victim.url).await;
+        let round: Vec<_> = (0..16)
+            .map(|number| fragment(number, Some(3 * MIB), &[7; 100]))
+            .chain((0..16).map(|number| fragment(number, None, b"")))
+            .collect();
+        let round = all(&round);
+        for _ in 0..2_000 {
+            raw.send(&round).await;
+        }
+        victim.serves_neighbours().await;
+        assert_eq!(raw.call(1, "Target.add", &sum()).await.value(), (1, &Value::Uint(3)));
+        raw.send(&all(&in_fragments(3, &large(2, 1_000_000), 65_536))).await;
+        assert_eq!(raw.recv().await.expect("a reply").value(), (2, &Value::Uint(1_000_000)));
+        drop(raw);
+    });
 }
 
-#[tokio::test]
-async fn a_flood_of_messages_begun_and_given_up_leaves_nothing() {
-    let victim = Victim::serve("fragments-flood").await;
-    let mut raw = open(&victim.url).await;
-    let round: Vec<_> = (0..16)
-        .map(|number| fragment(number, Some(3 * MIB), &[7; 100]))
-        .chain((0..16).map(|number| fragment(number, None, b"")))
-        .collect();
-    let round = all(&round);
-    for _ in 0..2_000 {
-        raw.send(&round).await;
-    }
-    victim.serves_neighbours().await;
-    assert_eq!(raw.call(1, "Target.add", &sum()).await.value(), (1, &Value::Uint(3)));
-    raw.send(&all(&in_fragments(3, &large(2, 1_000_000), 65_536))).await;
-    assert_eq!(raw.recv().await.expect("a reply").value(), (2, &Value::Uint(1_000_000)));
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reply_in_fragments_of_any_size_is_a_reply() {
-    let mut liar = Liar::listen("fragments-reply");
-    let (client, mut raw) = connected(&mut liar).await;
-    for bytes in [1, 7, 100_000] {
+#[test]
+fn a_reply_in_fragments_of_any_size_is_a_reply() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar).await;
+        for bytes in [1, 7, 100_000] {
+            let call = tokio::spawn(client.floats(vec![1.0]).into_future());
+            let id = raw.recv().await.expect("a request").id();
+            let numbers =
+                [&[0xdd][..], &20_000u32.to_be_bytes(), &[0xcb, 0, 0, 0, 0, 0, 0, 0, 0].repeat(20_000)];
+            let reply = wire::reply(id, &numbers.concat());
+            raw.send(&all(&in_fragments(4, &reply, bytes))).await;
+            assert_eq!(call.await.expect("joined").expect("numbers"), vec![0.0; 20_000], "pieces of {bytes}");
+        }
+        // Whoever has gone does not wait for the rest, and what comes of it is nobody's.
         let call = tokio::spawn(client.floats(vec![1.0]).into_future());
         let id = raw.recv().await.expect("a request").id();
-        let numbers = [&[0xdd][..], &20_000u32.to_be_bytes(), &[0xcb, 0, 0, 0, 0, 0, 0, 0, 0].repeat(20_000)];
-        let reply = wire::reply(id, &numbers.concat());
-        raw.send(&all(&in_fragments(4, &reply, bytes))).await;
-        assert_eq!(call.await.expect("joined").expect("numbers"), vec![0.0; 20_000], "pieces of {bytes}");
-    }
-    // Whoever has gone does not wait for the rest, and what comes of it is nobody's.
-    let call = tokio::spawn(client.floats(vec![1.0]).into_future());
-    let id = raw.recv().await.expect("a request").id();
-    let pieces = in_fragments(4, &wire::reply(id, &[0x90]), 3);
-    raw.say(&pieces[0]).await;
-    sleep(Duration::from_millis(1)).await;
-    call.abort();
-    assert_eq!(raw.recv().await.expect("a cancel").kind(), 6);
-    raw.send(&all(&pieces[1..])).await;
-    let call = tokio::spawn(client.add(1, 2).into_future());
-    let id = raw.recv().await.expect("a request").id();
-    raw.say(&wire::reply(id, &[3])).await;
-    assert_eq!(call.await.expect("joined").expect("a sum"), 3);
+        let pieces = in_fragments(4, &wire::reply(id, &[0x90]), 3);
+        raw.say(&pieces[0]).await;
+        sleep(Duration::from_millis(1)).await;
+        call.abort();
+        assert_eq!(raw.recv().await.expect("a cancel").kind(), 6);
+        raw.send(&all(&pieces[1..])).await;
+        let call = tokio::spawn(client.add(1, 2).into_future());
+        let id = raw.recv().await.expect("a request").id();
+        raw.say(&wire::reply(id, &[3])).await;
+        assert_eq!(call.await.expect("joined").expect("a sum"), 3);
+    });
 }

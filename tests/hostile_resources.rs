@@ -1,22 +1,15 @@
-//! What an attack costs the process: memory and descriptors. One test at a time, since both are the process's.
+//! What an attack costs the process: memory and descriptors.
 
 #[path = "support/hostile/mod.rs"]
 mod hostile;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostile::{Victim, wire};
 use rpc::Limits;
 use tokio::time::{Instant, sleep};
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Virtual and resident memory of this process, in bytes. Source: proc_pid_statm(5).
 fn memory() -> (usize, usize) {
@@ -24,10 +17,6 @@ fn memory() -> (usize, usize) {
     let mut pages = statm.split(' ').map(|pages| pages.parse::<usize>().expect("a number"));
     let mut next = || pages.next().expect("statm has seven fields") * 4_096;
     (next(), next())
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("Linux").count()
 }
 
 /// Connections that have said hello, as plain sockets: they hold no memory of this process.
@@ -76,13 +65,10 @@ async fn settled() -> (usize, usize) {
 
 #[test]
 fn case_21_declared_lengths_cost_no_memory() {
-    let _alone = alone();
     // On one thread, and so from one heap: those of other threads come in steps of 64 MiB.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    Victim::attacked_over_tcp(Limits::default(), async |victim| {
         const CONNECTIONS: usize = 500;
-        let victim = Victim::serve_tcp().await;
-        let mut streams = connections(&victim, CONNECTIONS).await;
+        let mut streams = connections(victim, CONNECTIONS).await;
         let (virtual_before, resident_before) = settled().await;
         let frame_bytes = Limits::default().frame_bytes() as u32;
         for stream in &mut streams {
@@ -107,21 +93,16 @@ fn case_21_declared_lengths_cost_no_memory() {
         let resident = resident_later.saturating_sub(resident_before);
         assert!(resident <= most / 4, "{resident} bytes resident");
         drop(streams);
-        victim.is_at_rest().await;
     });
 }
 
 #[test]
 fn descriptors_and_tasks_are_as_before_once_attackers_have_gone() {
-    let _alone = alone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let limits = Limits::default()
-            .with_hello_timeout(Duration::from_millis(200))
-            .with_stall_timeout(Duration::from_millis(200));
-        let victim = Victim::serve_with("tcp://127.0.0.1:0", limits).await;
-        let before = descriptors();
-        let mut streams = connections(&victim, 60).await;
+    let limits = Limits::default()
+        .with_hello_timeout(Duration::from_millis(200))
+        .with_stall_timeout(Duration::from_millis(200));
+    Victim::attacked_over_tcp(limits, async |victim| {
+        let mut streams = connections(victim, 60).await;
         for (index, stream) in streams.iter_mut().enumerate() {
             let bytes = match index % 6 {
                 0 => vec![],
@@ -138,15 +119,5 @@ fn descriptors_and_tasks_are_as_before_once_attackers_have_gone() {
         victim.ledger.running(10).await;
         victim.serves_neighbours().await;
         drop((streams, silent));
-        victim.is_at_rest().await;
-        let since = Instant::now();
-        while descriptors() > before {
-            assert!(
-                since.elapsed() < Duration::from_secs(2),
-                "{} descriptors, {before} before",
-                descriptors()
-            );
-            sleep(Duration::from_millis(1)).await;
-        }
     });
 }

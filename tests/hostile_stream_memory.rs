@@ -1,4 +1,4 @@
-//! What streams of an attacker cost in memory. One test at a time, since memory is the process's.
+//! What streams of an attacker cost in memory.
 
 #[path = "support/hostile/mod.rs"]
 mod hostile;
@@ -76,20 +76,18 @@ async fn fill(victim: &Victim, in_a_message: usize) -> TcpStream {
 #[test]
 fn streams_that_nobody_takes_cost_their_windows_and_little_more() {
     // On one thread, and so from one heap.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let limits = Limits::default().with_streams(CALLS as usize).with_stream_bytes(WINDOW);
-        let victim = Victim::serve_with("tcp://127.0.0.1:0", limits).await;
+    let limits = Limits::default().with_streams(CALLS as usize).with_stream_bytes(WINDOW);
+    Victim::attacked_over_tcp(limits, async |victim| {
         let windows = 2 * CALLS as usize * WINDOW;
         // What a first connection and its calls leave in caches is no part of it.
-        drop(fill(&victim, WINDOW / 64).await);
+        drop(fill(victim, WINDOW / 64).await);
         victim.is_at_rest().await;
         let before = resident();
         let mut most = 0;
         for round in 0..3 {
             // The window in one message, in some, in messages of a byte each.
             for in_a_message in [WINDOW / 64, 64, 1] {
-                let stream = fill(&victim, in_a_message).await;
+                let stream = fill(victim, in_a_message).await;
                 victim.ledger.running(CALLS as usize).await;
                 let cost = resident().saturating_sub(before);
                 assert!(cost < 3 * windows, "{cost} bytes for {windows}, {in_a_message} items in a message");

@@ -99,8 +99,8 @@ async fn is_gone(alive: &AtomicUsize) {
 
 type Make = fn(u64) -> Vec<Vec<u8>>;
 
-#[tokio::test(start_paused = true)]
-async fn what_must_not_come_ends_the_connection_and_each_call_once() {
+#[test]
+fn what_must_not_come_ends_the_connection_and_each_call_once() {
     let wrong: &[(&str, u64, Make)] = &[
         ("items beyond credit", CALM, |id| {
             vec![
@@ -125,66 +125,69 @@ async fn what_must_not_come_ends_the_connection_and_each_call_once() {
         ("101 messages of items that take no bytes", CALM, |id| vec![wire::counted(id, 0, 9, &[]); 101]),
         ("no items, and bytes behind them", PROTOCOL, |id| vec![wire::counted(id, 0, 0, &[1])]),
     ];
-    let mut liar = Liar::listen("stream-server-wrong");
-    for (what, reason, make) in wrong {
-        let (client, mut raw) = connected(&mut liar, 1).await;
-        let (watched, _, alive) = Watched::new();
-        let call = tokio::spawn(client.echo(watched).into_future());
-        let id = next(&mut raw).await.id();
-        raw.say(&wire::stream_reply(id)).await;
-        let mut echo = call.await.expect("joined").expect("a stream");
-        let pending = tokio::spawn(client.total(rpc::iter(0..)).into_future());
-        let bytes: Vec<u8> = make(id).iter().flat_map(|message| framed(message)).collect();
-        raw.send(&bytes).await;
-        let goaway = raw.is_sent_away().await;
-        assert_eq!(goaway.reason, *reason, "{what}: {}", goaway.message);
-        let error = timeout(SECOND, pending).await.expect("at once").expect("joined").expect_err("no reply");
-        may_have_run(&error);
-        // What had come may still be taken; then it ends, well only if it had ended.
-        let ended = make(id)[0] == wire::end(id, 0);
-        loop {
-            match timeout(SECOND, echo.next()).await.expect("at once") {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    assert!(error.code() == Code::Internal || !ended, "{what}: {error}");
-                    break;
-                }
-                None => {
-                    assert!(ended, "{what}");
-                    break;
+    Liar::attacks(async |liar| {
+        for (what, reason, make) in wrong {
+            let (client, mut raw) = connected(liar, 1).await;
+            let (watched, _, alive) = Watched::new();
+            let call = tokio::spawn(client.echo(watched).into_future());
+            let id = next(&mut raw).await.id();
+            raw.say(&wire::stream_reply(id)).await;
+            let mut echo = call.await.expect("joined").expect("a stream");
+            let pending = tokio::spawn(client.total(rpc::iter(0..)).into_future());
+            let bytes: Vec<u8> = make(id).iter().flat_map(|message| framed(message)).collect();
+            raw.send(&bytes).await;
+            let goaway = raw.is_sent_away().await;
+            assert_eq!(goaway.reason, *reason, "{what}: {}", goaway.message);
+            let error =
+                timeout(SECOND, pending).await.expect("at once").expect("joined").expect_err("no reply");
+            may_have_run(&error);
+            // What had come may still be taken; then it ends, well only if it had ended.
+            let ended = make(id)[0] == wire::end(id, 0);
+            loop {
+                match timeout(SECOND, echo.next()).await.expect("at once") {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        assert!(error.code() == Code::Internal || !ended, "{what}: {error}");
+                        break;
+                    }
+                    None => {
+                        assert!(ended, "{what}");
+                        break;
+                    }
                 }
             }
+            assert!(echo.next().await.is_none(), "{what}");
+            is_gone(&alive).await;
         }
-        assert!(echo.next().await.is_none(), "{what}");
-        is_gone(&alive).await;
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn items_before_the_reply_end_the_connection() {
-    let mut liar = Liar::listen("stream-server-early");
-    let early: [Make; 3] = [
-        |id| vec![wire::items(id, 0, &numbers([1]))],
-        |id| vec![wire::end(id, 0)],
-        |id| vec![wire::reply(id, &[7]), wire::end(id, 0)],
-    ];
-    for make in early {
-        let (client, mut raw) = connected(&mut liar, WINDOW).await;
-        let call = tokio::spawn(client.count(7).into_future());
-        let id = next(&mut raw).await.id();
-        for message in make(id) {
-            raw.say(&message).await;
+#[test]
+fn items_before_the_reply_end_the_connection() {
+    Liar::attacks(async |liar| {
+        let early: [Make; 3] = [
+            |id| vec![wire::items(id, 0, &numbers([1]))],
+            |id| vec![wire::end(id, 0)],
+            |id| vec![wire::reply(id, &[7]), wire::end(id, 0)],
+        ];
+        for make in early {
+            let (client, mut raw) = connected(liar, WINDOW).await;
+            let call = tokio::spawn(client.count(7).into_future());
+            let id = next(&mut raw).await.id();
+            for message in make(id) {
+                raw.say(&message).await;
+            }
+            assert_eq!(raw.is_sent_away().await.reason, PROTOCOL);
+            let error = call.await.expect("joined").expect_err("no stream");
+            assert!([Code::Unavailable, Code::Internal].contains(&error.code()), "{error}");
         }
-        assert_eq!(raw.is_sent_away().await.reason, PROTOCOL);
-        let error = call.await.expect("joined").expect_err("no stream");
-        assert!([Code::Unavailable, Code::Internal].contains(&error.code()), "{error}");
-    }
+    });
 }
 
 // ---- what is odd, and no more than that ----
 
-#[tokio::test(start_paused = true)]
-async fn case_29_a_second_reply_changes_nothing() {
+#[test]
+fn case_29_a_second_reply_changes_nothing() {
     let second: [fn(u64) -> Vec<u8>; 4] = [
         wire::stream_reply,
         |id| wire::reply(id, &[7]),
@@ -198,258 +201,266 @@ async fn case_29_a_second_reply_changes_nothing() {
             ])
         },
     ];
-    let mut liar = Liar::listen("stream-server-29");
-    for make in second {
-        let (client, mut raw) = connected(&mut liar, WINDOW).await;
-        let (mut count, id) = streaming(&client, &mut raw).await;
-        let messages = [
-            make(id),
-            wire::items(id, 0, &numbers([1])),
-            make(id),
-            wire::items(id, 0, &numbers([2])),
-            wire::end(id, 0),
-            make(id),
-            make(id),
-        ];
-        raw.send(&messages.iter().flat_map(|message| framed(message)).collect::<Vec<_>>()).await;
-        is_served(&client, &mut raw).await;
-        assert_eq!(count.next().await.expect("an item").expect("a number"), 1);
-        raw.say(&make(id)).await;
-        assert_eq!(count.next().await.expect("an item").expect("a number"), 2);
-        assert!(count.next().await.is_none());
-        raw.say(&make(id)).await;
-        is_served(&client, &mut raw).await;
-        // No place was given back twice, and none too few: the next stream has one.
-        let (next_count, _) = streaming(&client, &mut raw).await;
-        drop(next_count);
-    }
+    Liar::attacks(async |liar| {
+        for make in second {
+            let (client, mut raw) = connected(liar, WINDOW).await;
+            let (mut count, id) = streaming(&client, &mut raw).await;
+            let messages = [
+                make(id),
+                wire::items(id, 0, &numbers([1])),
+                make(id),
+                wire::items(id, 0, &numbers([2])),
+                wire::end(id, 0),
+                make(id),
+                make(id),
+            ];
+            raw.send(&messages.iter().flat_map(|message| framed(message)).collect::<Vec<_>>()).await;
+            is_served(&client, &mut raw).await;
+            assert_eq!(count.next().await.expect("an item").expect("a number"), 1);
+            raw.say(&make(id)).await;
+            assert_eq!(count.next().await.expect("an item").expect("a number"), 2);
+            assert!(count.next().await.is_none());
+            raw.say(&make(id)).await;
+            is_served(&client, &mut raw).await;
+            // No place was given back twice, and none too few: the next stream has one.
+            let (next_count, _) = streaming(&client, &mut raw).await;
+            drop(next_count);
+        }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn late_messages_of_a_call_that_was_dropped_are_ignored() {
-    let mut liar = Liar::listen("stream-server-late");
-    let (client, mut raw) = connected(&mut liar, WINDOW).await;
-    for replied in [false, true] {
-        let id = if replied {
-            let (count, id) = streaming(&client, &mut raw).await;
-            drop(count);
-            id
-        } else {
+#[test]
+fn late_messages_of_a_call_that_was_dropped_are_ignored() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, WINDOW).await;
+        for replied in [false, true] {
+            let id = if replied {
+                let (count, id) = streaming(&client, &mut raw).await;
+                drop(count);
+                id
+            } else {
+                let call = tokio::spawn(client.count(7).into_future());
+                let id = next(&mut raw).await.id();
+                call.abort();
+                id
+            };
+            let cancel = next(&mut raw).await;
+            assert_eq!((cancel.kind(), cancel.id()), (6, id));
+            if !replied {
+                raw.say(&wire::stream_reply(id)).await;
+            }
+            for _ in 0..200 {
+                raw.say(&wire::items(id, 0, &numbers(std::iter::repeat_n(200, 1_000)))).await;
+                raw.say(&wire::blocked(id, 0)).await;
+            }
+            is_served(&client, &mut raw).await;
+            raw.say(&wire::end(id, 0)).await;
+            is_served(&client, &mut raw).await;
+        }
+    });
+}
+
+#[test]
+fn replies_of_the_wrong_kind_fail_their_call_and_stop_what_comes_with_them() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, WINDOW).await;
+
+        // A stream to a call that has none.
+        let call = tokio::spawn(client.add(1, 2).into_future());
+        let id = next(&mut raw).await.id();
+        raw.say(&wire::stream_reply(id)).await;
+        let error = call.await.expect("joined").expect_err("no sum");
+        assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
+
+        // A stream to a call that has some, and whose reply is a value: its producer is stopped.
+        let (watched, _, alive) = Watched::new();
+        let call = tokio::spawn(client.total(watched).into_future());
+        let id = next(&mut raw).await.id();
+        raw.say(&wire::stream_reply(id)).await;
+        let error = call.await.expect("joined").expect_err("no sum");
+        assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
+        is_gone(&alive).await;
+        while next(&mut raw).await.kind() != 6 {}
+        raw.say(&wire::items(id, 0, &numbers([1]))).await;
+        raw.say(&wire::end(id, 0)).await;
+
+        // A value to a call whose reply is a stream; another extension; an error of its own, which it does not have.
+        for (value, error) in [
+            (&[7][..], &[0xc0][..]),
+            (&[0xd4, 1, 1], &[0xc0]),
+            (&[0xd4, 2, 0], &[0xc0]),
+            (&[0xc0], &[0x92, 0, 7]),
+        ] {
             let call = tokio::spawn(client.count(7).into_future());
             let id = next(&mut raw).await.id();
-            call.abort();
-            id
-        };
-        let cancel = next(&mut raw).await;
-        assert_eq!((cancel.kind(), cancel.id()), (6, id));
-        if !replied {
-            raw.say(&wire::stream_reply(id)).await;
-        }
-        for _ in 0..200 {
-            raw.say(&wire::items(id, 0, &numbers(std::iter::repeat_n(200, 1_000)))).await;
-            raw.say(&wire::blocked(id, 0)).await;
+            raw.say(&wire::array(&[&[1], &wire::uint(id), error, value])).await;
+            let error = call.await.expect("joined").expect_err("no stream");
+            assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes), "{value:02x?}");
         }
         is_served(&client, &mut raw).await;
-        raw.say(&wire::end(id, 0)).await;
-        is_served(&client, &mut raw).await;
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn replies_of_the_wrong_kind_fail_their_call_and_stop_what_comes_with_them() {
-    let mut liar = Liar::listen("stream-server-kind");
-    let (client, mut raw) = connected(&mut liar, WINDOW).await;
-
-    // A stream to a call that has none.
-    let call = tokio::spawn(client.add(1, 2).into_future());
-    let id = next(&mut raw).await.id();
-    raw.say(&wire::stream_reply(id)).await;
-    let error = call.await.expect("joined").expect_err("no sum");
-    assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
-
-    // A stream to a call that has some, and whose reply is a value: its producer is stopped.
-    let (watched, _, alive) = Watched::new();
-    let call = tokio::spawn(client.total(watched).into_future());
-    let id = next(&mut raw).await.id();
-    raw.say(&wire::stream_reply(id)).await;
-    let error = call.await.expect("joined").expect_err("no sum");
-    assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
-    is_gone(&alive).await;
-    while next(&mut raw).await.kind() != 6 {}
-    raw.say(&wire::items(id, 0, &numbers([1]))).await;
-    raw.say(&wire::end(id, 0)).await;
-
-    // A value to a call whose reply is a stream; another extension; an error of its own, which it does not have.
-    for (value, error) in [
-        (&[7][..], &[0xc0][..]),
-        (&[0xd4, 1, 1], &[0xc0]),
-        (&[0xd4, 2, 0], &[0xc0]),
-        (&[0xc0], &[0x92, 0, 7]),
-    ] {
+#[test]
+fn a_stream_reply_with_too_much_metadata_is_cancelled() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, WINDOW).await;
         let call = tokio::spawn(client.count(7).into_future());
         let id = next(&mut raw).await.id();
-        raw.say(&wire::array(&[&[1], &wire::uint(id), error, value])).await;
-        let error = call.await.expect("joined").expect_err("no stream");
-        assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes), "{value:02x?}");
-    }
-    is_served(&client, &mut raw).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_reply_with_too_much_metadata_is_cancelled() {
-    let mut liar = Liar::listen("stream-server-metadata");
-    let (client, mut raw) = connected(&mut liar, WINDOW).await;
-    let call = tokio::spawn(client.count(7).into_future());
-    let id = next(&mut raw).await.id();
-    let metadata = [&[0x81][..], &wire::text("name"), &wire::text(&"v".repeat(9_000))].concat();
-    raw.say(&wire::array(&[&[4], &wire::uint(id), &metadata, &[0xc0], &wire::stream(0)])).await;
-    let error = call.await.expect("joined").expect_err("too much");
-    assert_eq!((error.code(), error.executed()), (Code::ResourceExhausted, Executed::Yes));
-    let cancel = next(&mut raw).await;
-    assert_eq!((cancel.kind(), cancel.id()), (6, id));
-    raw.say(&wire::end(id, 0)).await;
-    is_served(&client, &mut raw).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn items_that_cannot_be_understood_end_their_stream_and_its_call() {
-    let mut liar = Liar::listen("stream-server-items");
-    let (client, mut raw) = connected(&mut liar, WINDOW).await;
-    let bad: [fn(u64) -> Vec<u8>; 7] = [
-        |id| wire::items(id, 0, &[wire::text("x")]),
-        |id| wire::items(id, 0, &[vec![0xc1]]),
-        |id| wire::items(id, 0, &[vec![0x91; 60_000]]),
-        |id| wire::counted(id, 0, 2, &[1]),
-        |id| wire::counted(id, 0, u32::MAX, &[1]),
-        |id| wire::counted(id, 0, u32::MAX, &[]),
-        |id| wire::counted(id, 0, 1, &[1, 2]),
-    ];
-    for make in bad {
-        let (mut count, id) = streaming(&client, &mut raw).await;
-        raw.say(&make(id)).await;
-        let error = loop {
-            match count.next().await.expect("an error") {
-                Ok(number) => assert_eq!(number, 1),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
-        assert!(count.next().await.is_none());
+        let metadata = [&[0x81][..], &wire::text("name"), &wire::text(&"v".repeat(9_000))].concat();
+        raw.say(&wire::array(&[&[4], &wire::uint(id), &metadata, &[0xc0], &wire::stream(0)])).await;
+        let error = call.await.expect("joined").expect_err("too much");
+        assert_eq!((error.code(), error.executed()), (Code::ResourceExhausted, Executed::Yes));
         let cancel = next(&mut raw).await;
         assert_eq!((cancel.kind(), cancel.id()), (6, id));
         raw.say(&wire::end(id, 0)).await;
-    }
-    is_served(&client, &mut raw).await;
+        is_served(&client, &mut raw).await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_goaway_that_disowns_a_stream_that_flows_does_not_end_it() {
-    let mut liar = Liar::listen("stream-server-disowns");
-    let (client, mut raw) = connected(&mut liar, WINDOW).await;
-    let (mut flows, id) = streaming(&client, &mut raw).await;
-    let (mut ended, other) = streaming(&client, &mut raw).await;
-    raw.say(&wire::items(other, 0, &numbers([5]))).await;
-    raw.say(&wire::end(other, 0)).await;
-    for _ in 0..3 {
-        raw.say(&wire::goaway(0, wire::DRAIN, "")).await;
-    }
-    raw.say(&wire::items(id, 0, &numbers([6]))).await;
-    raw.say(&wire::end(id, 0)).await;
-    for (count, number) in [(&mut ended, 5), (&mut flows, 6)] {
-        assert_eq!(count.next().await.expect("an item").expect("a number"), number);
-        assert!(count.next().await.is_none());
-    }
+#[test]
+fn items_that_cannot_be_understood_end_their_stream_and_its_call() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, WINDOW).await;
+        let bad: [fn(u64) -> Vec<u8>; 7] = [
+            |id| wire::items(id, 0, &[wire::text("x")]),
+            |id| wire::items(id, 0, &[vec![0xc1]]),
+            |id| wire::items(id, 0, &[vec![0x91; 60_000]]),
+            |id| wire::counted(id, 0, 2, &[1]),
+            |id| wire::counted(id, 0, u32::MAX, &[1]),
+            |id| wire::counted(id, 0, u32::MAX, &[]),
+            |id| wire::counted(id, 0, 1, &[1, 2]),
+        ];
+        for make in bad {
+            let (mut count, id) = streaming(&client, &mut raw).await;
+            raw.say(&make(id)).await;
+            let error = loop {
+                match count.next().await.expect("an error") {
+                    Ok(number) => assert_eq!(number, 1),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((error.code(), error.executed()), (Code::Internal, Executed::Yes));
+            assert!(count.next().await.is_none());
+            let cancel = next(&mut raw).await;
+            assert_eq!((cancel.kind(), cancel.id()), (6, id));
+            raw.say(&wire::end(id, 0)).await;
+        }
+        is_served(&client, &mut raw).await;
+    });
+}
+
+#[test]
+fn a_goaway_that_disowns_a_stream_that_flows_does_not_end_it() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, WINDOW).await;
+        let (mut flows, id) = streaming(&client, &mut raw).await;
+        let (mut ended, other) = streaming(&client, &mut raw).await;
+        raw.say(&wire::items(other, 0, &numbers([5]))).await;
+        raw.say(&wire::end(other, 0)).await;
+        for _ in 0..3 {
+            raw.say(&wire::goaway(0, wire::DRAIN, "")).await;
+        }
+        raw.say(&wire::items(id, 0, &numbers([6]))).await;
+        raw.say(&wire::end(id, 0)).await;
+        for (count, number) in [(&mut ended, 5), (&mut flows, 6)] {
+            assert_eq!(count.next().await.expect("an item").expect("a number"), number);
+            assert!(count.next().await.is_none());
+        }
+    });
 }
 
 // ---- credit ----
 
-#[tokio::test(start_paused = true)]
-async fn a_server_that_gives_no_credit_holds_up_one_producer_and_nobody_else() {
-    let mut liar = Liar::listen("stream-server-no-credit");
-    let (client, mut raw) = connected(&mut liar, 1_000).await;
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    let (watched, asked, alive) = Watched::new();
-    let call: JoinHandle<Result<u64, Error>> = tokio::spawn(client.total(watched).into_future());
-    let open = next(&mut raw).await;
-    assert_eq!(open.elements()[5], Value::Uint(1));
-    let mut count = 0;
-    loop {
-        let message = next(&mut raw).await;
-        match message.kind() {
-            11 => count += message.elements()[3].elements().len(),
-            64 => break,
-            other => panic!("a message of kind {other}"),
+#[test]
+fn a_server_that_gives_no_credit_holds_up_one_producer_and_nobody_else() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, 1_000).await;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        let (watched, asked, alive) = Watched::new();
+        let call: JoinHandle<Result<u64, Error>> = tokio::spawn(client.total(watched).into_future());
+        let open = next(&mut raw).await;
+        assert_eq!(open.elements()[5], Value::Uint(1));
+        let mut count = 0;
+        loop {
+            let message = next(&mut raw).await;
+            match message.kind() {
+                11 => count += message.elements()[3].elements().len(),
+                64 => break,
+                other => panic!("a message of kind {other}"),
+            }
         }
-    }
-    // One message beyond the window, which is a batch.
-    assert!((1_000 / 3..20_000).contains(&count), "{count} items");
-    is_served(&client, &mut raw).await;
-    tokio::time::sleep(SECOND).await;
-    let ahead = asked.load(Ordering::Relaxed) - count;
-    assert!(ahead < 20_000, "{ahead} items were asked for in vain");
-    // The server has had enough of it, or its caller has.
-    raw.say(&wire::stop(open.id(), 1)).await;
-    is_gone(&alive).await;
-    let end = next(&mut raw).await;
-    assert_eq!((end.kind(), end.id()), (12, open.id()));
-    raw.say(&wire::stop(open.id(), 1)).await;
-    raw.say(&wire::credit(open.id(), 1, u64::MAX)).await;
-    raw.say(&wire::reply(open.id(), &[3])).await;
-    assert_eq!(call.await.expect("joined").expect("a sum"), 3);
+        // One message beyond the window, which is a batch.
+        assert!((1_000 / 3..20_000).contains(&count), "{count} items");
+        is_served(&client, &mut raw).await;
+        tokio::time::sleep(SECOND).await;
+        let ahead = asked.load(Ordering::Relaxed) - count;
+        assert!(ahead < 20_000, "{ahead} items were asked for in vain");
+        // The server has had enough of it, or its caller has.
+        raw.say(&wire::stop(open.id(), 1)).await;
+        is_gone(&alive).await;
+        let end = next(&mut raw).await;
+        assert_eq!((end.kind(), end.id()), (12, open.id()));
+        raw.say(&wire::stop(open.id(), 1)).await;
+        raw.say(&wire::credit(open.id(), 1, u64::MAX)).await;
+        raw.say(&wire::reply(open.id(), &[3])).await;
+        assert_eq!(call.await.expect("joined").expect("a sum"), 3);
 
-    let (watched, _, alive) = Watched::new();
-    let call = tokio::spawn(client.total(watched).into_future());
-    while next(&mut raw).await.kind() != 64 {}
-    call.abort();
-    is_gone(&alive).await;
-    assert_eq!(next(&mut raw).await.kind(), 6);
-    is_served(&client, &mut raw).await;
-    let since = Instant::now();
-    while Handle::current().metrics().num_alive_tasks() > tasks {
-        assert!(since.elapsed() < 2 * SECOND, "tasks are left");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+        let (watched, _, alive) = Watched::new();
+        let call = tokio::spawn(client.total(watched).into_future());
+        while next(&mut raw).await.kind() != 64 {}
+        call.abort();
+        is_gone(&alive).await;
+        assert_eq!(next(&mut raw).await.kind(), 6);
+        is_served(&client, &mut raw).await;
+        let since = Instant::now();
+        while Handle::current().metrics().num_alive_tasks() > tasks {
+            assert!(since.elapsed() < 2 * SECOND, "tasks are left");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_89_a_server_that_vanishes_leaves_no_producer_and_no_consumer() {
-    let mut liar = Liar::listen("stream-server-vanishes");
-    let (client, mut raw) = connected(&mut liar, 1_000).await;
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    let mut producers = Vec::new();
-    let mut calls = Vec::new();
-    for _ in 0..256 {
-        let (watched, _, alive) = Watched::new();
-        producers.push(alive);
-        calls.push(tokio::spawn(client.total(watched).into_future()));
-    }
-    let call = tokio::spawn(client.count(7).into_future());
-    let id = loop {
-        let message = next(&mut raw).await;
-        if message.kind() == 15 && message.elements()[5] == Value::Uint(0) {
-            break message.id();
+#[test]
+fn case_89_a_server_that_vanishes_leaves_no_producer_and_no_consumer() {
+    Liar::attacks(async |liar| {
+        let (client, mut raw) = connected(liar, 1_000).await;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        let mut producers = Vec::new();
+        let mut calls = Vec::new();
+        for _ in 0..256 {
+            let (watched, _, alive) = Watched::new();
+            producers.push(alive);
+            calls.push(tokio::spawn(client.total(watched).into_future()));
         }
-    };
-    raw.say(&wire::stream_reply(id)).await;
-    let mut count = call.await.expect("joined").expect("a stream");
-    raw.say(&wire::items(id, 0, &numbers([1]))).await;
-    is_quiet(&mut raw).await;
-    drop(raw);
-    for call in calls {
-        let error = timeout(SECOND, call).await.expect("at once").expect("joined").expect_err("no reply");
-        assert_eq!(error.code(), Code::Unavailable);
-    }
-    assert_eq!(count.next().await.expect("an item").expect("it had come"), 1);
-    may_have_run(&count.next().await.expect("an end").expect_err("the connection is lost"));
-    for alive in producers {
-        is_gone(&alive).await;
-    }
-    drop((client, liar));
-    let since = Instant::now();
-    while Handle::current().metrics().num_alive_tasks() > tasks {
-        assert!(since.elapsed() < 2 * SECOND, "tasks are left");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+        let call = tokio::spawn(client.count(7).into_future());
+        let id = loop {
+            let message = next(&mut raw).await;
+            if message.kind() == 15 && message.elements()[5] == Value::Uint(0) {
+                break message.id();
+            }
+        };
+        raw.say(&wire::stream_reply(id)).await;
+        let mut count = call.await.expect("joined").expect("a stream");
+        raw.say(&wire::items(id, 0, &numbers([1]))).await;
+        is_quiet(&mut raw).await;
+        drop(raw);
+        for call in calls {
+            let error = timeout(SECOND, call).await.expect("at once").expect("joined").expect_err("no reply");
+            assert_eq!(error.code(), Code::Unavailable);
+        }
+        assert_eq!(count.next().await.expect("an item").expect("it had come"), 1);
+        may_have_run(&count.next().await.expect("an end").expect_err("the connection is lost"));
+        for alive in producers {
+            is_gone(&alive).await;
+        }
+        drop((client, liar));
+        let since = Instant::now();
+        while Handle::current().metrics().num_alive_tasks() > tasks {
+            assert!(since.elapsed() < 2 * SECOND, "tasks are left");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
 }
 
 /// Reads until nothing comes any more.
@@ -457,18 +468,19 @@ async fn is_quiet(raw: &mut Raw) {
     while timeout(SECOND, raw.recv()).await.is_ok_and(|message| message.is_some()) {}
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_without_streams_is_sent_none() {
-    let mut liar = Liar::listen("stream-server-without");
-    let connecting = tokio::spawn(TargetClient::connect(&liar.url).into_future());
-    let mut raw = liar.welcome().await;
-    let client = connecting.await.expect("joined").expect("connected");
-    let error = client.count(7).await.expect_err("no streams");
-    assert_eq!((error.code(), error.executed()), (Code::Unimplemented, Executed::No));
-    let (watched, asked, alive) = Watched::new();
-    let error = client.total(watched).await.expect_err("no streams");
-    assert_eq!((error.code(), error.executed()), (Code::Unimplemented, Executed::No));
-    is_gone(&alive).await;
-    assert_eq!(asked.load(Ordering::Relaxed), 0, "a producer is not asked before its call is sent");
-    is_served(&client, &mut raw).await;
+#[test]
+fn a_server_without_streams_is_sent_none() {
+    Liar::attacks(async |liar| {
+        let connecting = tokio::spawn(TargetClient::connect(&liar.url).into_future());
+        let mut raw = liar.welcome().await;
+        let client = connecting.await.expect("joined").expect("connected");
+        let error = client.count(7).await.expect_err("no streams");
+        assert_eq!((error.code(), error.executed()), (Code::Unimplemented, Executed::No));
+        let (watched, asked, alive) = Watched::new();
+        let error = client.total(watched).await.expect_err("no streams");
+        assert_eq!((error.code(), error.executed()), (Code::Unimplemented, Executed::No));
+        is_gone(&alive).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "a producer is not asked before its call is sent");
+        is_served(&client, &mut raw).await;
+    });
 }

@@ -144,464 +144,469 @@ async fn opened(victim: &Victim) -> Raw {
     raw
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_must_not_come_ends_its_connection_and_no_other() {
-    let victim = Victim::serve("streams-violations").await;
-    for (what, reason, messages) in violations() {
-        for sliced in [false, true] {
-            let mut raw = opened(&victim).await;
-            let bytes: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
-            if sliced && bytes.len() < 2_000 {
-                for byte in bytes {
-                    raw.send(&[byte]).await;
+#[test]
+fn what_must_not_come_ends_its_connection_and_no_other() {
+    Victim::attacked(async |victim| {
+        for (what, reason, messages) in violations() {
+            for sliced in [false, true] {
+                let mut raw = opened(victim).await;
+                let bytes: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+                if sliced && bytes.len() < 2_000 {
+                    for byte in bytes {
+                        raw.send(&[byte]).await;
+                    }
+                } else {
+                    raw.send(&bytes).await;
                 }
-            } else {
-                raw.send(&bytes).await;
+                let goaway = raw.is_sent_away().await;
+                assert_eq!(goaway.reason, reason, "{what}: {}", goaway.message);
+                let took = victim.ledger.running(0).await;
+                assert!(took < SECOND / 10, "{what}: {took:?}");
             }
-            let goaway = raw.is_sent_away().await;
-            assert_eq!(goaway.reason, reason, "{what}: {}", goaway.message);
-            let took = victim.ledger.running(0).await;
-            assert!(took < SECOND / 10, "{what}: {took:?}");
+            victim.is_at_rest().await;
         }
-        victim.is_at_rest().await;
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_25_a_hundred_messages_without_an_item_are_borne() {
-    let victim = Victim::serve("streams-25").await;
-    let mut raw = opened(&victim).await;
-    for _ in 0..3 {
-        raw.send(&framed(&wire::items(8, 1, &[])).repeat(100)).await;
-        raw.say(&wire::items(8, 2, &numbers([1]))).await;
-    }
-    is_served(&mut raw, 20).await;
-    raw.send(&framed(&wire::items(8, 1, &[])).repeat(101)).await;
-    assert_eq!(raw.is_sent_away().await.reason, CALM);
-    victim.is_at_rest().await;
+#[test]
+fn case_25_a_hundred_messages_without_an_item_are_borne() {
+    Victim::attacked(async |victim| {
+        let mut raw = opened(victim).await;
+        for _ in 0..3 {
+            raw.send(&framed(&wire::items(8, 1, &[])).repeat(100)).await;
+            raw.say(&wire::items(8, 2, &numbers([1]))).await;
+        }
+        is_served(&mut raw, 20).await;
+        raw.send(&framed(&wire::items(8, 1, &[])).repeat(101)).await;
+        assert_eq!(raw.is_sent_away().await.reason, CALM);
+    });
 }
 
 // ---- what is late, or odd, and no more than that ----
 
-#[tokio::test(start_paused = true)]
-async fn what_may_have_been_on_its_way_is_ignored() {
-    let victim = Victim::serve("streams-late").await;
-    let mut raw = opened(&victim).await;
-    let late = [
-        // Of a call that is over, of ids that were left out, of calls that never had streams.
-        wire::items(5, 1, &numbers([1])),
-        wire::items(5, 16, &numbers([1])),
-        wire::end(5, 1),
-        wire::credit(5, 0, u64::MAX),
-        wire::stop(5, 0),
-        wire::items(6, 1, &numbers([1])),
-        wire::end(1, 16),
-        wire::credit(3, 0, 1),
-        // Optional, so that nobody has to know of what it speaks.
-        wire::blocked(5, 1),
-        wire::blocked(1 << 50, 0),
-        wire::array(&[&[64]]),
-        wire::array(&[&[64], &[8]]),
-        wire::cancel(5),
-        wire::cancel(1 << 50),
-    ];
-    for message in late.iter().chain(late.iter().rev()) {
-        raw.say(message).await;
-    }
-    raw.send(&late.iter().flat_map(|message| framed(message)).collect::<Vec<_>>().repeat(50)).await;
-    is_served(&mut raw, 20).await;
-    assert_eq!(victim.ledger.counts().running, 3);
-    // A stream that was stopped twice, and is given credit, ends once.
-    for message in [wire::stop(9, 0), wire::stop(9, 0), wire::credit(9, 0, u64::MAX), wire::credit(9, 0, 1)] {
-        raw.say(&message).await;
-    }
-    assert_eq!(end_of(&next(&mut raw).await), None);
-    raw.say(&wire::credit(9, 0, u64::MAX)).await;
-    is_served(&mut raw, 21).await;
-    drop(raw);
-    victim.is_at_rest().await;
+#[test]
+fn what_may_have_been_on_its_way_is_ignored() {
+    Victim::attacked(async |victim| {
+        let mut raw = opened(victim).await;
+        let late = [
+            // Of a call that is over, of ids that were left out, of calls that never had streams.
+            wire::items(5, 1, &numbers([1])),
+            wire::items(5, 16, &numbers([1])),
+            wire::end(5, 1),
+            wire::credit(5, 0, u64::MAX),
+            wire::stop(5, 0),
+            wire::items(6, 1, &numbers([1])),
+            wire::end(1, 16),
+            wire::credit(3, 0, 1),
+            // Optional, so that nobody has to know of what it speaks.
+            wire::blocked(5, 1),
+            wire::blocked(1 << 50, 0),
+            wire::array(&[&[64]]),
+            wire::array(&[&[64], &[8]]),
+            wire::cancel(5),
+            wire::cancel(1 << 50),
+        ];
+        for message in late.iter().chain(late.iter().rev()) {
+            raw.say(message).await;
+        }
+        raw.send(&late.iter().flat_map(|message| framed(message)).collect::<Vec<_>>().repeat(50)).await;
+        is_served(&mut raw, 20).await;
+        assert_eq!(victim.ledger.counts().running, 3);
+        // A stream that was stopped twice, and is given credit, ends once.
+        for message in
+            [wire::stop(9, 0), wire::stop(9, 0), wire::credit(9, 0, u64::MAX), wire::credit(9, 0, 1)]
+        {
+            raw.say(&message).await;
+        }
+        assert_eq!(end_of(&next(&mut raw).await), None);
+        raw.say(&wire::credit(9, 0, u64::MAX)).await;
+        is_served(&mut raw, 21).await;
+        drop(raw);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cancelled_call_is_answered_and_what_follows_is_ignored() {
-    let victim = Victim::serve("streams-cancelled").await;
-    let mut raw = opened(&victim).await;
-    for id in [8, 9] {
-        raw.say(&wire::cancel(id)).await;
-        raw.say(&wire::items(id, 1, &[])).await;
-        raw.say(&wire::cancel(id)).await;
-        let last = next(&mut raw).await;
-        let code = if id == 8 { last.error().1 } else { end_of(&last).expect("no good end").0 };
-        assert_eq!((last.id(), code), (id, CANCELLED));
-        for late in [wire::items(id, 1, &numbers([1])), wire::end(id, 1), wire::credit(id, 0, 1)] {
-            raw.say(&late).await;
+#[test]
+fn a_cancelled_call_is_answered_and_what_follows_is_ignored() {
+    Victim::attacked(async |victim| {
+        let mut raw = opened(victim).await;
+        for id in [8, 9] {
+            raw.say(&wire::cancel(id)).await;
+            raw.say(&wire::items(id, 1, &[])).await;
+            raw.say(&wire::cancel(id)).await;
+            let last = next(&mut raw).await;
+            let code = if id == 8 { last.error().1 } else { end_of(&last).expect("no good end").0 };
+            assert_eq!((last.id(), code), (id, CANCELLED));
+            for late in [wire::items(id, 1, &numbers([1])), wire::end(id, 1), wire::credit(id, 0, 1)] {
+                raw.say(&late).await;
+            }
         }
-    }
-    is_served(&mut raw, 20).await;
-    victim.ledger.running(1).await;
-    drop(raw);
-    victim.is_at_rest().await;
+        is_served(&mut raw, 20).await;
+        victim.ledger.running(1).await;
+        drop(raw);
+    });
 }
 
 // ---- what ends one call, or one stream ----
 
-#[tokio::test(start_paused = true)]
-async fn calls_of_the_wrong_kind_are_refused_or_answered() {
-    let victim = Victim::serve("streams-kinds").await;
-    let mut raw = attack(&victim).await;
-    let started = victim.ledger.started();
-    // A method with streams, called as if it had none.
-    for (id, method, params) in
-        [(1, "Target.count", to(5)), (2, "Target.total", one()), (3, "Target.neglect", two())]
-    {
-        let refused = raw.call(id, method, &params).await;
-        let (_, code, executed, message) = refused.error();
-        assert_eq!((code, executed), (UNIMPLEMENTED, NO), "{message}");
-    }
-    // What stands at the place of a stream is none of the call's, or none at all.
-    for (id, declared, params) in [
-        (4, 0, one()),
-        (5, 1, wire::array(&[&wire::stream(2)])),
-        (6, 1, wire::array(&[&wire::stream(0)])),
-        (7, 1, wire::array(&[&wire::stream(255)])),
-        (8, 1, wire::array(&[&[7]])),
-        (9, 1, wire::array(&[&[0xd5, 1, 0, 1]])),
-        (10, 1, wire::array(&[&[0xd4, 2, 1]])),
-        (11, 1, wire::array(&[&[0xc0]])),
-        (12, 1, vec![0x90]),
-        (13, 16, vec![0xdd, 255, 255, 255, 255]),
-    ] {
-        raw.say(&wire::open(id, "Target.total", declared, &params)).await;
-        if declared > 0 {
-            raw.say(&wire::items(id, declared, &numbers([1]))).await;
+#[test]
+fn calls_of_the_wrong_kind_are_refused_or_answered() {
+    Victim::attacked(async |victim| {
+        let mut raw = attack(victim).await;
+        let started = victim.ledger.started();
+        // A method with streams, called as if it had none.
+        for (id, method, params) in
+            [(1, "Target.count", to(5)), (2, "Target.total", one()), (3, "Target.neglect", two())]
+        {
+            let refused = raw.call(id, method, &params).await;
+            let (_, code, executed, message) = refused.error();
+            assert_eq!((code, executed), (UNIMPLEMENTED, NO), "{message}");
         }
+        // What stands at the place of a stream is none of the call's, or none at all.
+        for (id, declared, params) in [
+            (4, 0, one()),
+            (5, 1, wire::array(&[&wire::stream(2)])),
+            (6, 1, wire::array(&[&wire::stream(0)])),
+            (7, 1, wire::array(&[&wire::stream(255)])),
+            (8, 1, wire::array(&[&[7]])),
+            (9, 1, wire::array(&[&[0xd5, 1, 0, 1]])),
+            (10, 1, wire::array(&[&[0xd4, 2, 1]])),
+            (11, 1, wire::array(&[&[0xc0]])),
+            (12, 1, vec![0x90]),
+            (13, 16, vec![0xdd, 255, 255, 255, 255]),
+        ] {
+            raw.say(&wire::open(id, "Target.total", declared, &params)).await;
+            if declared > 0 {
+                raw.say(&wire::items(id, declared, &numbers([1]))).await;
+            }
+            let refused = next(&mut raw).await;
+            let (of, code, executed, message) = refused.error();
+            assert_eq!((of, code, executed), (id, INVALID_ARGUMENT, NO), "{message}");
+        }
+        let twice = wire::array(&[&wire::stream(1), &wire::stream(1)]);
+        raw.say(&wire::open(14, "Target.neglect", 2, &twice)).await;
+        assert_eq!(next(&mut raw).await.kind(), 13, "what was taken already is let go");
         let refused = next(&mut raw).await;
-        let (of, code, executed, message) = refused.error();
-        assert_eq!((of, code, executed), (id, INVALID_ARGUMENT, NO), "{message}");
-    }
-    let twice = wire::array(&[&wire::stream(1), &wire::stream(1)]);
-    raw.say(&wire::open(14, "Target.neglect", 2, &twice)).await;
-    assert_eq!(next(&mut raw).await.kind(), 13, "what was taken already is let go");
-    let refused = next(&mut raw).await;
-    assert_eq!((refused.error().1, refused.error().2), (INVALID_ARGUMENT, NO));
-    raw.say(&wire::open(15, "Target.nothing", 1, &one())).await;
-    raw.say(&wire::items(15, 1, &numbers([1]))).await;
-    raw.say(&wire::end(15, 1)).await;
-    let refused = next(&mut raw).await;
-    assert_eq!((refused.error().1, refused.error().2), (UNIMPLEMENTED, NO));
-    assert_eq!(victim.ledger.started(), started, "nothing of this was executed");
+        assert_eq!((refused.error().1, refused.error().2), (INVALID_ARGUMENT, NO));
+        raw.say(&wire::open(15, "Target.nothing", 1, &one())).await;
+        raw.say(&wire::items(15, 1, &numbers([1]))).await;
+        raw.say(&wire::end(15, 1)).await;
+        let refused = next(&mut raw).await;
+        assert_eq!((refused.error().1, refused.error().2), (UNIMPLEMENTED, NO));
+        assert_eq!(victim.ledger.started(), started, "nothing of this was executed");
 
-    // A method without streams, called as if it had some, answers as ever; surplus streams are not looked at.
-    for (id, declared) in [(20, 0), (21, 1), (22, 16)] {
-        raw.say(&wire::open(id, "Target.add", declared, &wire::array(&[&[1], &[2]]))).await;
-        if declared > 0 {
-            raw.say(&wire::items(id, declared, &numbers([1]))).await;
+        // A method without streams, called as if it had some, answers as ever; surplus streams are not looked at.
+        for (id, declared) in [(20, 0), (21, 1), (22, 16)] {
+            raw.say(&wire::open(id, "Target.add", declared, &wire::array(&[&[1], &[2]]))).await;
+            if declared > 0 {
+                raw.say(&wire::items(id, declared, &numbers([1]))).await;
+            }
+            assert_eq!(next(&mut raw).await.value(), (id, &Value::Uint(3)));
         }
-        assert_eq!(next(&mut raw).await.value(), (id, &Value::Uint(3)));
-    }
-    raw.say(&wire::open(23, "Target.total", 16, &one())).await;
-    raw.say(&wire::items(23, 16, &numbers([5]))).await;
-    raw.say(&wire::items(23, 1, &numbers([7]))).await;
-    raw.say(&wire::end(23, 1)).await;
-    assert_eq!(next(&mut raw).await.value(), (23, &Value::Uint(7)));
-    drop(raw);
-    victim.is_at_rest().await;
+        raw.say(&wire::open(23, "Target.total", 16, &one())).await;
+        raw.say(&wire::items(23, 16, &numbers([5]))).await;
+        raw.say(&wire::items(23, 1, &numbers([7]))).await;
+        raw.say(&wire::end(23, 1)).await;
+        assert_eq!(next(&mut raw).await.value(), (23, &Value::Uint(7)));
+        drop(raw);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn items_that_cannot_be_understood_end_their_stream_alone() {
-    let victim = Victim::serve("streams-items").await;
-    let mut raw = attack(&victim).await;
-    let bad: Vec<(&str, Vec<u8>)> = vec![
-        ("of another type", wire::items(1, 1, &[wire::text("x")])),
-        ("one of them of another type", wire::items(1, 1, &[vec![1], vec![0xc3], vec![2]])),
-        ("a stream in a stream", wire::items(1, 1, &[wire::stream(1)])),
-        ("out of range", wire::items(1, 1, &[vec![0xff]])),
-        ("the byte that means nothing", wire::items(1, 1, &[vec![0xc1]])),
-        ("cut", wire::items(1, 1, &[vec![0xcf, 0, 0]])),
-        ("nested", wire::items(1, 1, &[vec![0x91; 60_000]])),
-        ("fewer than declared", wire::counted(1, 1, 3, &[1, 2])),
-        ("fewer than declared by far", wire::counted(1, 1, u32::MAX, &[1, 2])),
-        ("declared, and nothing there", wire::counted(1, 1, u32::MAX, &[])),
-        ("more than declared", wire::counted(1, 1, 2, &[1, 2, 3])),
-        ("an array that declares much", wire::items(1, 1, &[vec![0xdd, 255, 255, 255, 255]])),
-    ];
-    for (index, (what, message)) in bad.iter().enumerate() {
-        let id = 2 * index as u64 + 1;
-        let of = |id: u64| {
-            let mut message = message.clone();
-            assert_eq!(message[2], 1, "the id");
-            message[2] = id as u8;
-            message
-        };
-        // The handler learns of it, and nobody else.
-        raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-        raw.say(&of(id)).await;
-        let stop = next(&mut raw).await;
-        assert_eq!((stop.kind(), stop.id()), (13, id), "{what}: {stop:?}");
-        let failed = next(&mut raw).await;
-        let (of_call, code, ..) = failed.error();
-        assert_eq!((of_call, code), (id, INTERNAL), "{what}");
-        // A handler that goes on has lost that stream, whose producer is stopped.
-        raw.say(&wire::open(id + 1, "Target.distrust", 1, &one())).await;
-        raw.say(&of(id + 1)).await;
-        let stop = next(&mut raw).await;
-        assert_eq!(stop.elements()[0], Value::Uint(13), "{what}: {stop:?}");
-        assert_eq!(stop.elements()[3], Value::Nil, "{what}: {stop:?}");
-        raw.say(&wire::items(id + 1, 1, &numbers([1]))).await;
-        raw.say(&wire::end(id + 1, 1)).await;
-        victim.gate.add_permits(1);
-        assert_eq!(next(&mut raw).await.id(), id + 1, "{what}");
-    }
-    is_served(&mut raw, 100).await;
-    drop(raw);
-    victim.is_at_rest().await;
+#[test]
+fn items_that_cannot_be_understood_end_their_stream_alone() {
+    Victim::attacked(async |victim| {
+        let mut raw = attack(victim).await;
+        let bad: Vec<(&str, Vec<u8>)> = vec![
+            ("of another type", wire::items(1, 1, &[wire::text("x")])),
+            ("one of them of another type", wire::items(1, 1, &[vec![1], vec![0xc3], vec![2]])),
+            ("a stream in a stream", wire::items(1, 1, &[wire::stream(1)])),
+            ("out of range", wire::items(1, 1, &[vec![0xff]])),
+            ("the byte that means nothing", wire::items(1, 1, &[vec![0xc1]])),
+            ("cut", wire::items(1, 1, &[vec![0xcf, 0, 0]])),
+            ("nested", wire::items(1, 1, &[vec![0x91; 60_000]])),
+            ("fewer than declared", wire::counted(1, 1, 3, &[1, 2])),
+            ("fewer than declared by far", wire::counted(1, 1, u32::MAX, &[1, 2])),
+            ("declared, and nothing there", wire::counted(1, 1, u32::MAX, &[])),
+            ("more than declared", wire::counted(1, 1, 2, &[1, 2, 3])),
+            ("an array that declares much", wire::items(1, 1, &[vec![0xdd, 255, 255, 255, 255]])),
+        ];
+        for (index, (what, message)) in bad.iter().enumerate() {
+            let id = 2 * index as u64 + 1;
+            let of = |id: u64| {
+                let mut message = message.clone();
+                assert_eq!(message[2], 1, "the id");
+                message[2] = id as u8;
+                message
+            };
+            // The handler learns of it, and nobody else.
+            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+            raw.say(&of(id)).await;
+            let stop = next(&mut raw).await;
+            assert_eq!((stop.kind(), stop.id()), (13, id), "{what}: {stop:?}");
+            let failed = next(&mut raw).await;
+            let (of_call, code, ..) = failed.error();
+            assert_eq!((of_call, code), (id, INTERNAL), "{what}");
+            // A handler that goes on has lost that stream, whose producer is stopped.
+            raw.say(&wire::open(id + 1, "Target.distrust", 1, &one())).await;
+            raw.say(&of(id + 1)).await;
+            let stop = next(&mut raw).await;
+            assert_eq!(stop.elements()[0], Value::Uint(13), "{what}: {stop:?}");
+            assert_eq!(stop.elements()[3], Value::Nil, "{what}: {stop:?}");
+            raw.say(&wire::items(id + 1, 1, &numbers([1]))).await;
+            raw.say(&wire::end(id + 1, 1)).await;
+            victim.gate.add_permits(1);
+            assert_eq!(next(&mut raw).await.id(), id + 1, "{what}");
+        }
+        is_served(&mut raw, 100).await;
+        drop(raw);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn ends_of_every_kind_reach_the_handler_as_errors() {
-    let victim = Victim::serve("streams-ends").await;
-    let mut raw = attack(&victim).await;
-    for (id, (error, code)) in [
-        (wire::array(&[&[15], &[2], &wire::text("gone"), &[0xc0]]), 15),
-        (wire::array(&[&wire::uint(u64::MAX), &[9], &wire::text("?"), &[0xc0]]), 2),
-        // The producer's own error, which this method does not have.
-        (wire::array(&[&[0], &[7]]), INTERNAL),
-        // None of both shapes.
-        (vec![7], INTERNAL),
-        (vec![0x90], INTERNAL),
-        (vec![0xc1], INTERNAL),
-        (wire::array(&[&[15], &[2], &[7], &[0xc0]]), INTERNAL),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let id = id as u64 + 1;
-        raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-        raw.say(&wire::items(id, 1, &numbers([1]))).await;
-        raw.say(&wire::end_with(id, 1, &error)).await;
-        assert_eq!(next(&mut raw).await.error().1, code, "{error:02x?}");
-    }
-    drop(raw);
-    victim.is_at_rest().await;
+#[test]
+fn ends_of_every_kind_reach_the_handler_as_errors() {
+    Victim::attacked(async |victim| {
+        let mut raw = attack(victim).await;
+        for (id, (error, code)) in [
+            (wire::array(&[&[15], &[2], &wire::text("gone"), &[0xc0]]), 15),
+            (wire::array(&[&wire::uint(u64::MAX), &[9], &wire::text("?"), &[0xc0]]), 2),
+            // The producer's own error, which this method does not have.
+            (wire::array(&[&[0], &[7]]), INTERNAL),
+            // None of both shapes.
+            (vec![7], INTERNAL),
+            (vec![0x90], INTERNAL),
+            (vec![0xc1], INTERNAL),
+            (wire::array(&[&[15], &[2], &[7], &[0xc0]]), INTERNAL),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let id = id as u64 + 1;
+            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+            raw.say(&wire::items(id, 1, &numbers([1]))).await;
+            raw.say(&wire::end_with(id, 1, &error)).await;
+            assert_eq!(next(&mut raw).await.error().1, code, "{error:02x?}");
+        }
+        drop(raw);
+    });
 }
 
 // ---- floods ----
 
-#[tokio::test(start_paused = true)]
-async fn case_85_a_flood_of_opens_and_cancels_never_runs_more_than_the_limit() {
+#[test]
+fn case_85_a_flood_of_opens_and_cancels_never_runs_more_than_the_limit() {
     const LIMIT: usize = 8;
-    let victim = Victim::serve_with("mem://streams-85", Limits::default().with_streams(LIMIT)).await;
-    let mut raw = attack(&victim).await;
-    let rounds = 5_000;
-    let flood = async |from: u64, send: &mut rpc::SendHalf| {
-        for id in from..from + rounds {
-            let messages = [
-                wire::open(id, "Target.neglect", 2, &two()),
-                wire::items(id, 1, &numbers([1])),
-                wire::cancel(id),
-                wire::items(id, 2, &numbers([1])),
-                wire::end(id, 1),
-            ];
-            let bytes: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
-            tokio::io::AsyncWriteExt::write_all(send, &bytes).await.expect("it is read");
-        }
-        tokio::io::AsyncWriteExt::flush(send).await.expect("it is read");
-    };
-    let Raw { recv, mut send } = raw;
-    let mut reader = Raw { recv, send: Box::new(tokio::io::sink()) };
-    let (started, ()) = tokio::join!(
-        async {
-            let mut answered = std::collections::HashSet::new();
-            while answered.len() < rounds as usize {
-                let last = next(&mut reader).await;
-                let (id, code, ..) = last.error();
-                assert!(answered.insert(id), "call {id} is answered twice");
-                assert!([CANCELLED, RESOURCE_EXHAUSTED].contains(&code), "{last:?}");
-                assert!(victim.ledger.counts().running <= LIMIT);
+    Victim::attacked_with(Limits::default().with_streams(LIMIT), async |victim| {
+        let mut raw = attack(victim).await;
+        let rounds = 5_000;
+        let flood = async |from: u64, send: &mut rpc::SendHalf| {
+            for id in from..from + rounds {
+                let messages = [
+                    wire::open(id, "Target.neglect", 2, &two()),
+                    wire::items(id, 1, &numbers([1])),
+                    wire::cancel(id),
+                    wire::items(id, 2, &numbers([1])),
+                    wire::end(id, 1),
+                ];
+                let bytes: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+                tokio::io::AsyncWriteExt::write_all(send, &bytes).await.expect("it is read");
             }
-            victim.ledger.started()
-        },
-        flood(1, &mut send)
-    );
-    assert!(started <= rounds as usize + 1);
-    raw = Raw { recv: reader.recv, send };
-    is_served(&mut raw, 1_000_000).await;
-    // Every place is free again.
-    for id in 0..LIMIT as u64 {
-        raw.say(&wire::open(1_000_001 + id, "Target.neglect", 2, &two())).await;
-    }
-    victim.ledger.running(LIMIT).await;
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_blocked_is_answered_as_often_as_a_window_grows() {
-    let victim = Victim::serve("streams-blocked").await;
-    let mut raw = attack(&victim).await;
-    raw.say(&wire::open(1, "Target.total", 1, &one())).await;
-    victim.ledger.running(1).await;
-    raw.send(&framed(&wire::blocked(1, 1)).repeat(100_000)).await;
-    let mut window = WINDOW;
-    raw.say(&wire::ping(77)).await;
-    loop {
-        let message = next(&mut raw).await;
-        match message.elements() {
-            [Value::Uint(13), _, _, Value::Uint(bytes)] => window += bytes,
-            [Value::Uint(8), Value::Uint(77)] => break,
-            other => panic!("{other:?}"),
+            tokio::io::AsyncWriteExt::flush(send).await.expect("it is read");
+        };
+        let Raw { recv, mut send } = raw;
+        let mut reader = Raw { recv, send: Box::new(tokio::io::sink()) };
+        let (started, ()) = tokio::join!(
+            async {
+                let mut answered = std::collections::HashSet::new();
+                while answered.len() < rounds as usize {
+                    let last = next(&mut reader).await;
+                    let (id, code, ..) = last.error();
+                    assert!(answered.insert(id), "call {id} is answered twice");
+                    assert!([CANCELLED, RESOURCE_EXHAUSTED].contains(&code), "{last:?}");
+                    assert!(victim.ledger.counts().running <= LIMIT);
+                }
+                victim.ledger.started()
+            },
+            flood(1, &mut send)
+        );
+        assert!(started <= rounds as usize + 1);
+        raw = Raw { recv: reader.recv, send };
+        is_served(&mut raw, 1_000_000).await;
+        // Every place is free again.
+        for id in 0..LIMIT as u64 {
+            raw.say(&wire::open(1_000_001 + id, "Target.neglect", 2, &two())).await;
         }
-    }
-    assert_eq!(window, 4 << 20);
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_above_the_limit_is_refused_and_places_come_back() {
-    const LIMIT: usize = 3;
-    let victim = Victim::serve_with("mem://streams-limit", Limits::default().with_streams(LIMIT)).await;
-    let mut raw = attack(&victim).await;
-    for id in 1..=LIMIT as u64 {
-        raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-    }
-    victim.ledger.running(LIMIT).await;
-    for id in 10..20 {
-        raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-        raw.say(&wire::items(id, 1, &numbers([1]))).await;
-        raw.say(&wire::end(id, 1)).await;
-        let refused = next(&mut raw).await;
-        let (_, code, executed, message) = refused.error();
-        assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
-        assert!(message.contains(&LIMIT.to_string()), "{message}");
-    }
-    // Calls without streams have places of their own.
-    is_served(&mut raw, 30).await;
-    raw.say(&wire::end(2, 1)).await;
-    assert_eq!(next(&mut raw).await.value(), (2, &Value::Uint(0)));
-    raw.say(&wire::open(40, "Target.total", 1, &one())).await;
-    victim.ledger.running(LIMIT).await;
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn case_89_a_peer_that_vanishes_with_256_streams_leaves_nothing_behind() {
-    let victim = Victim::serve("streams-89").await;
-    for orderly in [false, true] {
-        let mut raw = Raw::open_streams(&victim.url, 1).await;
-        for id in 0..64 {
-            raw.say(&wire::open(4 * id + 1, "Target.count", 0, &to(1_000_000))).await;
-            raw.say(&wire::open(4 * id + 2, "Target.total", 1, &one())).await;
-            raw.say(&wire::items(4 * id + 2, 1, &numbers([1]))).await;
-            raw.say(&wire::open(4 * id + 3, "Target.neglect", 2, &two())).await;
-            raw.say(&wire::items(4 * id + 3, 2, &numbers([1]))).await;
-            raw.say(&wire::open(4 * id + 4, "Target.echo", 1, &one())).await;
-        }
-        victim.ledger.running(256).await;
-        if orderly {
-            raw.finish().await;
-        }
+        victim.ledger.running(LIMIT).await;
         drop(raw);
-        let took = victim.ledger.running(0).await;
-        assert!(took < SECOND / 10, "{took:?}");
-        victim.is_at_rest().await;
-    }
+    });
+}
+
+#[test]
+fn a_flood_of_blocked_is_answered_as_often_as_a_window_grows() {
+    Victim::attacked(async |victim| {
+        let mut raw = attack(victim).await;
+        raw.say(&wire::open(1, "Target.total", 1, &one())).await;
+        victim.ledger.running(1).await;
+        raw.send(&framed(&wire::blocked(1, 1)).repeat(100_000)).await;
+        let mut window = WINDOW;
+        raw.say(&wire::ping(77)).await;
+        loop {
+            let message = next(&mut raw).await;
+            match message.elements() {
+                [Value::Uint(13), _, _, Value::Uint(bytes)] => window += bytes,
+                [Value::Uint(8), Value::Uint(77)] => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(window, 4 << 20);
+        drop(raw);
+    });
+}
+
+#[test]
+fn a_stream_above_the_limit_is_refused_and_places_come_back() {
+    const LIMIT: usize = 3;
+    Victim::attacked_with(Limits::default().with_streams(LIMIT), async |victim| {
+        let mut raw = attack(victim).await;
+        for id in 1..=LIMIT as u64 {
+            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+        }
+        victim.ledger.running(LIMIT).await;
+        for id in 10..20 {
+            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+            raw.say(&wire::items(id, 1, &numbers([1]))).await;
+            raw.say(&wire::end(id, 1)).await;
+            let refused = next(&mut raw).await;
+            let (_, code, executed, message) = refused.error();
+            assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
+            assert!(message.contains(&LIMIT.to_string()), "{message}");
+        }
+        // Calls without streams have places of their own.
+        is_served(&mut raw, 30).await;
+        raw.say(&wire::end(2, 1)).await;
+        assert_eq!(next(&mut raw).await.value(), (2, &Value::Uint(0)));
+        raw.say(&wire::open(40, "Target.total", 1, &one())).await;
+        victim.ledger.running(LIMIT).await;
+        drop(raw);
+    });
+}
+
+#[test]
+fn case_89_a_peer_that_vanishes_with_256_streams_leaves_nothing_behind() {
+    Victim::attacked(async |victim| {
+        for orderly in [false, true] {
+            let mut raw = Raw::open_streams(&victim.url, 1).await;
+            for id in 0..64 {
+                raw.say(&wire::open(4 * id + 1, "Target.count", 0, &to(1_000_000))).await;
+                raw.say(&wire::open(4 * id + 2, "Target.total", 1, &one())).await;
+                raw.say(&wire::items(4 * id + 2, 1, &numbers([1]))).await;
+                raw.say(&wire::open(4 * id + 3, "Target.neglect", 2, &two())).await;
+                raw.say(&wire::items(4 * id + 3, 2, &numbers([1]))).await;
+                raw.say(&wire::open(4 * id + 4, "Target.echo", 1, &one())).await;
+            }
+            victim.ledger.running(256).await;
+            if orderly {
+                raw.finish().await;
+            }
+            drop(raw);
+            let took = victim.ledger.running(0).await;
+            assert!(took < SECOND / 10, "{took:?}");
+            victim.is_at_rest().await;
+        }
+    });
 }
 
 // ---- credit ----
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_gives_no_credit_is_sent_its_window_and_one_message() {
+#[test]
+fn a_peer_that_gives_no_credit_is_sent_its_window_and_one_message() {
     for window in [1, 100, WINDOW] {
-        let victim = Victim::serve(&format!("streams-no-credit-{window}")).await;
-        let mut raw = Raw::open_streams(&victim.url, window).await;
-        raw.say(&wire::open(1, "Target.count", 0, &to(10_000_000))).await;
+        Victim::attacked(async |victim| {
+            let mut raw = Raw::open_streams(&victim.url, window).await;
+            raw.say(&wire::open(1, "Target.count", 0, &to(10_000_000))).await;
+            assert_eq!(next(&mut raw).await.value(), (1, &Value::Stream(0)));
+            let mut count = 0;
+            loop {
+                let message = next(&mut raw).await;
+                if message.kind() == 64 {
+                    break;
+                }
+                for number in items_of(&message) {
+                    assert_eq!(number, count);
+                    count += 1;
+                }
+            }
+            // A batch is about 16 KiB, and a number takes five bytes at most here.
+            assert!(count * 5 >= window && count <= window + 20_000, "{count} numbers for {window} bytes");
+            is_served(&mut raw, 2).await;
+            victim.serves_neighbours().await;
+            assert_eq!(victim.ledger.counts().running, 1, "it waits");
+            drop(raw);
+            let took = victim.ledger.running(0).await;
+            assert!(took < SECOND / 10, "{took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_gives_a_byte_at_a_time_is_served_as_slowly_as_it_likes() {
+    Victim::attacked(async |victim| {
+        let mut raw = Raw::open_streams(&victim.url, 1).await;
+        // Items come from this side, and so one by one.
+        raw.say(&wire::open(1, "Target.echo", 1, &one())).await;
         assert_eq!(next(&mut raw).await.value(), (1, &Value::Stream(0)));
-        let mut count = 0;
-        loop {
-            let message = next(&mut raw).await;
-            if message.kind() == 64 {
-                break;
-            }
-            for number in items_of(&message) {
-                assert_eq!(number, count);
-                count += 1;
+        for number in 0..200 {
+            raw.say(&wire::items(1, 1, &numbers([number]))).await;
+            assert_eq!(items_of(&next(&mut raw).await), [number]);
+            // A number of two bytes leaves a byte to be made up for.
+            let owed = if number < 128 { 1 } else { 2 };
+            for _ in 0..owed {
+                is_served(&mut raw, 1_000 + number).await;
+                raw.say(&wire::credit(1, 0, 1)).await;
             }
         }
-        // A batch is about 16 KiB, and a number takes five bytes at most here.
-        assert!(count * 5 >= window && count <= window + 20_000, "{count} numbers for {window} bytes");
-        is_served(&mut raw, 2).await;
-        victim.serves_neighbours().await;
-        assert_eq!(victim.ledger.counts().running, 1, "it waits");
+        raw.say(&wire::end(1, 1)).await;
+        assert_eq!(end_of(&next(&mut raw).await), None);
         drop(raw);
-        let took = victim.ledger.running(0).await;
-        assert!(took < SECOND / 10, "{took:?}");
-        victim.is_at_rest().await;
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_gives_a_byte_at_a_time_is_served_as_slowly_as_it_likes() {
-    let victim = Victim::serve("streams-slow-credit").await;
-    let mut raw = Raw::open_streams(&victim.url, 1).await;
-    // Items come from this side, and so one by one.
-    raw.say(&wire::open(1, "Target.echo", 1, &one())).await;
-    assert_eq!(next(&mut raw).await.value(), (1, &Value::Stream(0)));
-    for number in 0..200 {
-        raw.say(&wire::items(1, 1, &numbers([number]))).await;
-        assert_eq!(items_of(&next(&mut raw).await), [number]);
-        // A number of two bytes leaves a byte to be made up for.
-        let owed = if number < 128 { 1 } else { 2 };
-        for _ in 0..owed {
-            is_served(&mut raw, 1_000 + number).await;
-            raw.say(&wire::credit(1, 0, 1)).await;
+#[test]
+fn a_stream_that_nobody_takes_ends_at_the_drain_limit() {
+    Victim::that_goes(async |victim| {
+        let mut raw = attack(victim).await;
+        raw.say(&wire::open(1, "Target.count", 0, &to(10_000_000))).await;
+        raw.say(&wire::open(2, "Target.total", 1, &one())).await;
+        victim.ledger.running(2).await;
+        let since = Instant::now();
+        victim.shutdown.shutdown().await;
+        let took = since.elapsed();
+        assert!((30 * SECOND..32 * SECOND).contains(&took), "{took:?}");
+        assert_eq!(victim.ledger.counts().running, 0);
+    });
+}
+
+#[test]
+fn a_handler_that_outlives_its_caller_does_not_outlive_it_for_ever() {
+    Victim::attacked(async |victim| {
+        let mut raw = attack(victim).await;
+        for (id, replied) in [(1, false), (2, true)] {
+            raw.say(&wire::open(id, "Target.outlive", 1, &one())).await;
+            raw.say(&wire::items(id, 1, &numbers([5]))).await;
+            if replied {
+                raw.say(&wire::end(id, 1)).await;
+                assert_eq!(next(&mut raw).await.value(), (id, &Value::Stream(0)));
+                while next(&mut raw).await.kind() != 64 {}
+            }
+            victim.ledger.running(1).await;
+            raw.say(&wire::cancel(id)).await;
+            let last = next(&mut raw).await;
+            let code = if replied { end_of(&last).expect("no good end").0 } else { last.error().1 };
+            assert_eq!((last.id(), code), (id, CANCELLED));
+            let took = victim.ledger.running(0).await;
+            assert!(took < SECOND / 10, "{took:?}");
         }
-    }
-    raw.say(&wire::end(1, 1)).await;
-    assert_eq!(end_of(&next(&mut raw).await), None);
-    drop(raw);
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_takes_ends_at_the_drain_limit() {
-    let victim = Victim::serve("streams-drain").await;
-    let mut raw = attack(&victim).await;
-    raw.say(&wire::open(1, "Target.count", 0, &to(10_000_000))).await;
-    raw.say(&wire::open(2, "Target.total", 1, &one())).await;
-    victim.ledger.running(2).await;
-    let since = Instant::now();
-    victim.shutdown.shutdown().await;
-    let took = since.elapsed();
-    assert!((30 * SECOND..32 * SECOND).contains(&took), "{took:?}");
-    assert_eq!(victim.ledger.counts().running, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_outlives_its_caller_does_not_outlive_it_for_ever() {
-    let victim = Victim::serve("streams-outlive").await;
-    let mut raw = attack(&victim).await;
-    for (id, replied) in [(1, false), (2, true)] {
-        raw.say(&wire::open(id, "Target.outlive", 1, &one())).await;
-        raw.say(&wire::items(id, 1, &numbers([5]))).await;
-        if replied {
-            raw.say(&wire::end(id, 1)).await;
-            assert_eq!(next(&mut raw).await.value(), (id, &Value::Stream(0)));
-            while next(&mut raw).await.kind() != 64 {}
-        }
-        victim.ledger.running(1).await;
-        raw.say(&wire::cancel(id)).await;
-        let last = next(&mut raw).await;
-        let code = if replied { end_of(&last).expect("no good end").0 } else { last.error().1 };
-        assert_eq!((last.id(), code), (id, CANCELLED));
-        let took = victim.ledger.running(0).await;
-        assert!(took < SECOND / 10, "{took:?}");
-    }
-    is_served(&mut raw, 3).await;
-    drop(raw);
-    victim.is_at_rest().await;
+        is_served(&mut raw, 3).await;
+        drop(raw);
+    });
 }
 
 // ---- bytes ----
@@ -632,81 +637,83 @@ async fn echoed(raw: &mut Raw) -> Vec<u64> {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_05_and_06_one_byte_slices_and_one_write_give_the_same_items() {
-    let victim = Victim::serve("streams-05").await;
-    let expected: Vec<u64> = (0..200).chain([1 << 40]).collect();
-    for piece in [1, 2, 7, usize::MAX] {
-        let mut raw = attack(&victim).await;
-        for piece in session().chunks(piece.min(session().len())) {
-            raw.send(piece).await;
-        }
-        assert_eq!(echoed(&mut raw).await, expected);
-        is_served(&mut raw, 2).await;
-    }
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn case_04_an_end_at_every_byte_of_a_session_with_streams_drops_its_handlers() {
-    let victim = Victim::serve("streams-04").await;
-    let session = session();
-    for end in 0..=session.len() {
-        let mut raw = attack(&victim).await;
-        raw.send(&session[..end]).await;
-        raw.finish().await;
-        while let Some(message) = timeout(SECOND, raw.recv()).await.expect("closed within a second") {
-            assert_ne!(message.kind(), 9, "an end is no violation, after {end} bytes: {message:?}");
-        }
-        drop(raw);
-        let took = victim.ledger.running(0).await;
-        assert!(took <= SECOND / 10, "{took:?} after {end} bytes");
-    }
-    victim.is_at_rest().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn case_08_a_half_closed_peer_gets_its_stream_or_learns_that_it_is_not_whole() {
-    let victim = Victim::serve("streams-08").await;
-    for (count, whole) in [(1_000, true), (10_000_000, false)] {
-        let mut raw = attack(&victim).await;
-        raw.say(&wire::open(1, "Target.count", 0, &to(count))).await;
-        raw.say(&wire::goaway(u64::MAX, wire::DRAIN, "")).await;
-        raw.finish().await;
-        let mut came = 0;
-        let end = loop {
-            let message = next(&mut raw).await;
-            match message.kind() {
-                11 => came += items_of(&message).len() as u64,
-                12 => break end_of(&message),
-                _ => {}
+#[test]
+fn case_05_and_06_one_byte_slices_and_one_write_give_the_same_items() {
+    Victim::attacked(async |victim| {
+        let expected: Vec<u64> = (0..200).chain([1 << 40]).collect();
+        for piece in [1, 2, 7, usize::MAX] {
+            let mut raw = attack(victim).await;
+            for piece in session().chunks(piece.min(session().len())) {
+                raw.send(piece).await;
             }
-        };
-        assert_eq!((end.is_none(), came == count), (whole, whole), "{came} of {count}, {end:?}");
-        drop(raw);
-        victim.is_at_rest().await;
-    }
+            assert_eq!(echoed(&mut raw).await, expected);
+            is_served(&mut raw, 2).await;
+        }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn honest_clients_beside_all_this_stream_as_ever() {
-    let victim = Victim::serve("streams-neighbours").await;
-    let client: TargetClient = victim.client().await;
-    let mut count = client.count(1_000_000).await.expect("a stream");
-    let mut expected = 0;
-    for (_, _, messages) in violations() {
-        let mut raw = opened(&victim).await;
-        for message in &messages {
-            raw.say(message).await;
+#[test]
+fn case_04_an_end_at_every_byte_of_a_session_with_streams_drops_its_handlers() {
+    Victim::attacked(async |victim| {
+        let session = session();
+        for end in 0..=session.len() {
+            let mut raw = attack(victim).await;
+            raw.send(&session[..end]).await;
+            raw.finish().await;
+            while let Some(message) = timeout(SECOND, raw.recv()).await.expect("closed within a second") {
+                assert_ne!(message.kind(), 9, "an end is no violation, after {end} bytes: {message:?}");
+            }
+            drop(raw);
+            let took = victim.ledger.running(0).await;
+            assert!(took <= SECOND / 10, "{took:?} after {end} bytes");
         }
-        raw.is_sent_away().await;
-        for _ in 0..1_000 {
-            let number = count.next().await.expect("there are more").expect("a number");
-            assert_eq!(number, expected);
-            expected += 1;
+    });
+}
+
+#[test]
+fn case_08_a_half_closed_peer_gets_its_stream_or_learns_that_it_is_not_whole() {
+    Victim::attacked(async |victim| {
+        for (count, whole) in [(1_000, true), (10_000_000, false)] {
+            let mut raw = attack(victim).await;
+            raw.say(&wire::open(1, "Target.count", 0, &to(count))).await;
+            raw.say(&wire::goaway(u64::MAX, wire::DRAIN, "")).await;
+            raw.finish().await;
+            let mut came = 0;
+            let end = loop {
+                let message = next(&mut raw).await;
+                match message.kind() {
+                    11 => came += items_of(&message).len() as u64,
+                    12 => break end_of(&message),
+                    _ => {}
+                }
+            };
+            assert_eq!((end.is_none(), came == count), (whole, whole), "{came} of {count}, {end:?}");
+            drop(raw);
+            victim.is_at_rest().await;
         }
-        assert_eq!(client.total(rpc::iter(0..100)).await.expect("a sum"), 4_950);
-    }
-    drop(count);
-    victim.ledger.running(0).await;
+    });
+}
+
+#[test]
+fn honest_clients_beside_all_this_stream_as_ever() {
+    Victim::attacked(async |victim| {
+        let client: TargetClient = victim.client().await;
+        let mut count = client.count(1_000_000).await.expect("a stream");
+        let mut expected = 0;
+        for (_, _, messages) in violations() {
+            let mut raw = opened(victim).await;
+            for message in &messages {
+                raw.say(message).await;
+            }
+            raw.is_sent_away().await;
+            for _ in 0..1_000 {
+                let number = count.next().await.expect("there are more").expect("a number");
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+            assert_eq!(client.total(rpc::iter(0..100)).await.expect("a sum"), 4_950);
+        }
+        drop(count);
+        victim.ledger.running(0).await;
+    });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hostile::raw::{Liar, Raw};
 use hostile::wire::{self, DEADLINE_EXCEEDED, STALL, Value, framed};
-use hostile::{TargetClient, TargetServer, Victim};
+use hostile::{Handler, TargetClient, TargetServer, Victim};
 use rpc::Limits;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -51,80 +51,80 @@ impl Whole {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_84_of_large_replies_that_nobody_reads_only_the_first_are_made() {
-    for (name, in_fragments) in [("unread-84", false), ("unread-84-fragments", true)] {
-        let victim = Victim::serve(name).await;
-        let before = victim.ledger.started();
-        let mut raw = open(&victim, in_fragments).await;
-        let since = Instant::now();
-        let calls: Vec<u8> = (1..=300).flat_map(|id| framed(&large(id, 4 << 20))).collect();
-        raw.send(&calls).await;
-        // A method whose replies are small runs as ever, whatever waits beside it.
-        raw.say(&wire::request(301, "Target.add", &sum())).await;
-        sleep(29 * SECOND).await;
-        let started = victim.ledger.started() - before;
-        assert!((2..=4).contains(&started), "{started} handlers were started");
-        victim.serves_neighbours().await;
+#[test]
+fn case_84_of_large_replies_that_nobody_reads_only_the_first_are_made() {
+    for in_fragments in [false, true] {
+        Victim::attacked(async |victim| {
+            let before = victim.ledger.started();
+            let mut raw = open(victim, in_fragments).await;
+            let since = Instant::now();
+            let calls: Vec<u8> = (1..=300).flat_map(|id| framed(&large(id, 4 << 20))).collect();
+            raw.send(&calls).await;
+            // A method whose replies are small runs as ever, whatever waits beside it.
+            raw.say(&wire::request(301, "Target.add", &sum())).await;
+            sleep(29 * SECOND).await;
+            let started = victim.ledger.started() - before;
+            assert!((2..=4).contains(&started), "{started} handlers were started");
+            victim.serves_neighbours().await;
 
-        sleep(SECOND + Duration::from_millis(1)).await;
-        assert_eq!(raw.is_sent_away().await.reason, STALL);
-        assert!(since.elapsed() < 31 * SECOND, "{:?}", since.elapsed());
-        assert!(victim.ledger.started() - before <= started + 1, "the neighbour's call apart");
-        drop(raw);
-        victim.is_at_rest().await;
+            sleep(SECOND + Duration::from_millis(1)).await;
+            assert_eq!(raw.is_sent_away().await.reason, STALL);
+            assert!(since.elapsed() < 31 * SECOND, "{:?}", since.elapsed());
+            assert!(victim.ledger.started() - before <= started + 1, "the neighbour's call apart");
+            drop(raw);
+        });
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_84_who_reads_gets_all_large_replies_in_order() {
-    for (name, in_fragments) in [("unread-84-read", false), ("unread-84-read-fragments", true)] {
-        let victim = Victim::serve(name).await;
-        let mut raw = open(&victim, in_fragments).await;
-        let calls: Vec<u8> = (1..=8).flat_map(|id| framed(&large(id, 1_500_000))).collect();
-        raw.send(&calls).await;
+#[test]
+fn case_84_who_reads_gets_all_large_replies_in_order() {
+    for in_fragments in [false, true] {
+        Victim::attacked(async |victim| {
+            let mut raw = open(victim, in_fragments).await;
+            let calls: Vec<u8> = (1..=8).flat_map(|id| framed(&large(id, 1_500_000))).collect();
+            raw.send(&calls).await;
+            let mut whole = Whole::default();
+            for id in 1..=8 {
+                let reply = whole.next(&mut raw).await;
+                let (came, value) = reply.value();
+                assert_eq!((came, value.elements().len()), (id, 1_500_000));
+            }
+            drop(raw);
+        });
+    }
+}
+
+#[test]
+fn case_84_what_waits_to_start_can_be_cancelled_and_keeps_its_deadline() {
+    Victim::attacked(async |victim| {
+        let before = victim.ledger.started();
+        let mut raw = open(victim, true).await;
+        raw.say(&large(1, 3 << 20)).await;
+        victim.ledger.running(0).await;
+        while victim.ledger.started() == before {
+            tokio::task::yield_now().await;
+        }
+        raw.say(&large(2, 9)).await;
+        let timed = wire::timed(3, "Target.sevens", 1_000_000, &wire::array(&[&wire::uint(9)]));
+        raw.say(&timed).await;
+        raw.say(&large(4, 9)).await;
+        raw.say(&wire::cancel(2)).await;
+        sleep(2 * SECOND).await;
+        assert_eq!(victim.ledger.started() - before, 1, "the others wait for the first one to be read");
+
+        // What is small goes between the fragments of what is large.
         let mut whole = Whole::default();
-        for id in 1..=8 {
+        let expired = whole.next(&mut raw).await;
+        let (id, code, _, _) = expired.error();
+        assert_eq!((id, code), (3, DEADLINE_EXCEEDED));
+        for (id, sevens) in [(4, 9), (1, 3 << 20)] {
             let reply = whole.next(&mut raw).await;
             let (came, value) = reply.value();
-            assert_eq!((came, value.elements().len()), (id, 1_500_000));
+            assert_eq!((came, value.elements().len()), (id, sevens));
         }
+        assert_eq!(victim.ledger.started() - before, 2, "neither 2 nor 3 was started");
         drop(raw);
-        victim.is_at_rest().await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn case_84_what_waits_to_start_can_be_cancelled_and_keeps_its_deadline() {
-    let victim = Victim::serve("unread-84-waits").await;
-    let before = victim.ledger.started();
-    let mut raw = open(&victim, true).await;
-    raw.say(&large(1, 3 << 20)).await;
-    victim.ledger.running(0).await;
-    while victim.ledger.started() == before {
-        tokio::task::yield_now().await;
-    }
-    raw.say(&large(2, 9)).await;
-    let timed = wire::timed(3, "Target.sevens", 1_000_000, &wire::array(&[&wire::uint(9)]));
-    raw.say(&timed).await;
-    raw.say(&large(4, 9)).await;
-    raw.say(&wire::cancel(2)).await;
-    sleep(2 * SECOND).await;
-    assert_eq!(victim.ledger.started() - before, 1, "the others wait for the first one to be read");
-
-    // What is small goes between the fragments of what is large.
-    let mut whole = Whole::default();
-    let expired = whole.next(&mut raw).await;
-    let (id, code, _, _) = expired.error();
-    assert_eq!((id, code), (3, DEADLINE_EXCEEDED));
-    for (id, sevens) in [(4, 9), (1, 3 << 20)] {
-        let reply = whole.next(&mut raw).await;
-        let (came, value) = reply.value();
-        assert_eq!((came, value.elements().len()), (id, sevens));
-    }
-    assert_eq!(victim.ledger.started() - before, 2, "neither 2 nor 3 was started");
-    drop(raw);
-    victim.is_at_rest().await;
+    });
 }
 
 /// What is read of it, in bytes of messages, after a flood that nobody answered for.
@@ -144,48 +144,48 @@ async fn flood(raw: &mut Raw) -> usize {
     goaway.before.len() * format!("{:?}", goaway.before[0].error().3).len()
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_86_refusals_that_nobody_reads_stop_the_reading_and_end_in_a_stall() {
-    let victim = Victim::serve("unread-86").await;
-    let mut raw = Raw::open(&victim.url).await;
-    let unread = flood(&mut raw).await;
-    assert!((500_000..4 << 20).contains(&unread), "{unread} bytes of refusals");
-    drop(raw);
-    victim.is_at_rest().await;
+#[test]
+fn case_86_refusals_that_nobody_reads_stop_the_reading_and_end_in_a_stall() {
+    Victim::attacked(async |victim| {
+        let mut raw = Raw::open(&victim.url).await;
+        let unread = flood(&mut raw).await;
+        assert!((500_000..4 << 20).contains(&unread), "{unread} bytes of refusals");
+        drop(raw);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_86_a_client_that_serves_does_the_same() {
-    let mut liar = Liar::listen("unread-86-client");
-    let quiet = Victim::serve("unread-86-client-victim").await;
-    let service = TargetServer::new(quiet.handler.clone());
-    let connecting = tokio::spawn(TargetClient::connect(&liar.url).serve(service).into_future());
-    let mut raw = liar.welcome().await;
-    let _client = connecting.await.expect("joined").expect("connected");
-    let unread = flood(&mut raw).await;
-    assert!((500_000..4 << 20).contains(&unread), "{unread} bytes of refusals");
+#[test]
+fn case_86_a_client_that_serves_does_the_same() {
+    Liar::attacks(async |liar| {
+        let service = TargetServer::new(Handler::default());
+        let connecting = tokio::spawn(TargetClient::connect(&liar.url).serve(service).into_future());
+        let mut raw = liar.welcome().await;
+        let _client = connecting.await.expect("joined").expect("connected");
+        let unread = flood(&mut raw).await;
+        assert!((500_000..4 << 20).contains(&unread), "{unread} bytes of refusals");
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_84_large_calls_that_wait_to_start_stop_the_reading() {
+#[test]
+fn case_84_large_calls_that_wait_to_start_stop_the_reading() {
     let limits = Limits::default().with_message_bytes(1 << 20).with_frame_bytes(1 << 20);
-    let victim = Victim::serve_with("mem://unread-84-held", limits).await;
-    let before = victim.ledger.started();
-    let mut raw = open(&victim, true).await;
-    raw.say(&large(1, 3 << 20)).await;
-    let text = "t".repeat(500_000);
-    let mut taken = 0;
-    // The method has not been measured, so its calls wait to start.
-    while taken < 100 {
-        let params = wire::array(&[&wire::text(&text), &wire::binary(&[])]);
-        let call = wire::request(2 + taken, "Target.length", &params);
-        if timeout(SECOND, raw.say(&call)).await.is_err() {
-            break;
+    Victim::attacked_with(limits, async |victim| {
+        let before = victim.ledger.started();
+        let mut raw = open(victim, true).await;
+        raw.say(&large(1, 3 << 20)).await;
+        let text = "t".repeat(500_000);
+        let mut taken = 0;
+        // The method has not been measured, so its calls wait to start.
+        while taken < 100 {
+            let params = wire::array(&[&wire::text(&text), &wire::binary(&[])]);
+            let call = wire::request(2 + taken, "Target.length", &params);
+            if timeout(SECOND, raw.say(&call)).await.is_err() {
+                break;
+            }
+            taken += 1;
         }
-        taken += 1;
-    }
-    assert!((2..6).contains(&taken), "{taken} calls of 500 kB were taken");
-    assert_eq!(victim.ledger.started() - before, 1);
-    drop(raw);
-    victim.is_at_rest().await;
+        assert!((2..6).contains(&taken), "{taken} calls of 500 kB were taken");
+        assert_eq!(victim.ledger.started() - before, 1);
+        drop(raw);
+    });
 }

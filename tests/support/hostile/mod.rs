@@ -1,8 +1,13 @@
 //! A service under attack, and peers that do not know how to behave.
+//!
+//! Attacks begin with [`Victim::attacked`] or [`Liar::attacks`](raw::Liar::attacks), which check what must hold in every
+//! case beside what a test asserts of its own.
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+#[path = "../always/mod.rs"]
+pub(crate) mod always;
 pub(crate) mod raw;
 pub(crate) mod wire;
 
@@ -11,11 +16,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rpc::{Address, Error, Limits, Server, ShutdownHandle, Stream, Streaming, service};
+use rpc::{Address, Channel, Error, Limits, Server, ShutdownHandle, Stream, Streaming, service};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
+
+use self::always::{Always, Neighbour, bystander, resident, unused_name};
 
 /// What is attacked.
 #[service]
@@ -81,6 +88,13 @@ pub(crate) struct Wrap(pub(crate) Option<Box<Wrap>>);
 pub(crate) struct Handler {
     pub(crate) ledger: Ledger,
     pub(crate) gate: Arc<Semaphore>,
+}
+
+impl Default for Handler {
+    fn default() -> Self {
+        let ledger = Ledger(watch::Sender::new(Counts::default()));
+        Handler { ledger, gate: Arc::new(Semaphore::new(0)) }
+    }
 }
 
 impl Handler {
@@ -285,27 +299,45 @@ pub(crate) struct Victim {
 }
 
 impl Victim {
-    /// Serves in memory, where the clock can be paused.
+    /// Serves in memory, where the clock is paused, and has this done to it.
+    pub(crate) fn attacked(attack: impl AsyncFn(&Victim)) {
+        Victim::attacked_with(Limits::default(), attack);
+    }
+
+    pub(crate) fn attacked_with(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        let begin = async || Victim::begin(&format!("mem://{}", unused_name()), limits.clone()).await;
+        Always::in_memory().holds(begin, async |victim| attack(victim).await);
+    }
+
+    /// The same, if the server goes in the course of it: neighbours are those of another one.
+    pub(crate) fn that_goes(attack: impl AsyncFn(&Victim)) {
+        let begin = async || (Victim::serve(&unused_name()).await, bystander().await);
+        Always::in_memory().holds(begin, async |victim| attack(victim).await);
+    }
+
+    /// The same on sockets; all tests of the program must be such.
+    pub(crate) fn attacked_over_tcp(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        let begin = async || Victim::begin("tcp://127.0.0.1:0", limits.clone()).await;
+        Always::on_sockets().holds(begin, async |victim| attack(victim).await);
+    }
+
+    /// The neighbour who calls all the time has the same connection as the one that a test can call with.
+    async fn begin(url: &str, limits: Limits) -> (Victim, Neighbour) {
+        let victim = Victim::serve_with(url, limits).await;
+        let neighbour = Neighbour::new(AsRef::<Channel>::as_ref(&victim.neighbour).clone());
+        (victim, neighbour)
+    }
+
+    /// Serves in memory, and says nothing of what must hold.
     pub(crate) async fn serve(name: &str) -> Victim {
         Victim::serve_with(&format!("mem://{name}"), Limits::default()).await
     }
 
-    pub(crate) async fn serve_tcp() -> Victim {
-        Victim::serve_with("tcp://127.0.0.1:0", Limits::default()).await
-    }
-
     pub(crate) async fn serve_with(url: &str, limits: Limits) -> Victim {
-        let handler = Handler {
-            ledger: Ledger(watch::Sender::new(Counts::default())),
-            gate: Arc::new(Semaphore::new(0)),
-        };
+        let handler = Handler::default();
         let (ledger, gate) = (handler.ledger.clone(), handler.gate.clone());
-        let bound = Server::new()
-            .limits(limits)
-            .add(TargetServer::new(handler.clone()))
-            .bind(url)
-            .await
-            .expect("an address of its own");
+        let server = resident(Server::new().limits(limits)).add(TargetServer::new(handler.clone()));
+        let bound = server.bind(url).await.expect("an address of its own");
         let (address, shutdown): (Address, _) = (bound.local_addr(), bound.shutdown_handle());
         tokio::spawn(bound.serve());
         let url = address.to_string();

@@ -7,6 +7,7 @@ use rpc::{Connect, Connector, Listener, MemoryListener, RecvHalf, SendHalf, TcpL
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use super::always::{Always, bystander, unused_name};
 use super::wire::{self, MAGIC, Value, framed};
 
 /// A connection as bytes.
@@ -133,7 +134,17 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
-    /// In memory, where the clock can be paused.
+    /// Does this to its clients, in memory, where the clock is paused.
+    pub(crate) fn attacks(attack: impl AsyncFn(&mut Liar)) {
+        Always::in_memory().holds(async || (Liar::listen(&unused_name()), bystander().await), attack);
+    }
+
+    /// The same on sockets; all tests of the program must be such.
+    pub(crate) fn attacks_over_tcp(attack: impl AsyncFn(&mut Liar)) {
+        Always::on_sockets().holds(async || (Liar::listen_tcp().await, bystander().await), attack);
+    }
+
+    /// In memory.
     pub(crate) fn listen(name: &str) -> Liar {
         let listener = MemoryListener::bind(name).expect("a name of its own");
         Liar { url: format!("mem://{name}"), listener: Box::new(listener) }

@@ -1,6 +1,9 @@
 //! A network that can be cut: bytes are held back, as routers and both systems do it for a while, or the connections
 //! are lost.
 
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,180 @@
+//! What holds in every case, whatever its outcome: nothing panics, neighbours are served as ever, and within two
+//! seconds tasks, descriptors and memory are what they were before.
+//!
+//! A case gets a world of its own, which is made anew for each run. It runs on one thread, together with a neighbour
+//! who calls all the time; on one thread, too, every byte that it takes from the heap can be counted. Cases of one
+//! program run one after the other, since descriptors and the memory of large messages are the process's.
+
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+mod neighbour;
+mod panics;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::{Instant, sleep};
+
+pub(crate) use self::neighbour::{Neighbour, bystander, resident};
+
+/// How soon everything is as it was.
+const REST: Duration = Duration::from_secs(2);
+
+/// How long a test waits for that where the clock is the machine's: one under load takes longer for the same work.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much more may be on the heap after a case than before, in bytes: queues of the runtime, which is a new one in each
+/// run, and tables that have grown with a thousand connections. Most cases leave a few hundred bytes. What the process
+/// keeps of large messages for the next ones is no part of it.
+const HEAP: i64 = 16 * 1024;
+
+/// What a thread keeps for the next connections and handlers is taken once. What leaks is taken by each run.
+const RUNS: usize = 3;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What time a case lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// That of the test: it moves when nobody has anything left to do.
+    Virtual,
+    /// The machine's, which sockets need.
+    Real,
+}
+
+/// What holds in a case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Always {
+    clock: Clock,
+    panics: usize,
+    patience: Duration,
+}
+
+impl Always {
+    /// In memory, where the clock can be paused.
+    pub(crate) fn in_memory() -> Always {
+        Always { clock: Clock::Virtual, panics: 0, patience: REST }
+    }
+
+    /// On sockets. All tests of the program must be cases, or descriptors of others are taken for theirs.
+    pub(crate) fn on_sockets() -> Always {
+        Always { clock: Clock::Real, panics: 0, patience: PATIENCE }
+    }
+
+    /// So many handlers panic, because they are told to.
+    pub(crate) fn but_panics(self, panics: usize) -> Always {
+        Always { panics, ..self }
+    }
+
+    /// Waits less long for rest, where it will not come.
+    pub(crate) fn within(self, patience: Duration) -> Always {
+        Always { patience, ..self }
+    }
+
+    /// Makes a world with somebody in it who has nothing to do with the case, and runs the case there.
+    ///
+    /// # Panics
+    /// If anything does not hold.
+    pub(crate) fn holds<W>(self, begin: impl AsyncFn() -> (W, Neighbour), case: impl AsyncFn(&mut W)) {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = Left::default();
+        for _ in 0..RUNS {
+            left = self.run(&begin, &case);
+            if left.is_nothing() {
+                return;
+            }
+        }
+        panic!("after the case there are {left:?} more than before");
+    }
+
+    fn run<W>(self, begin: &impl AsyncFn() -> (W, Neighbour), case: &impl AsyncFn(&mut W)) -> Left {
+        let runtime = self.runtime();
+        let (mut world, mut neighbour) = runtime.block_on(async {
+            let (world, mut neighbour) = begin().await;
+            neighbour.settles_in().await;
+            (world, neighbour)
+        });
+        let mut left = Left::default();
+        let panicked = panics::during(self.panics == 0, || {
+            let kept = rpc_core::kept_bytes() as i64;
+            let heap = allocation_counter::measure(|| {
+                left = runtime.block_on(async {
+                    let before = Left::now(self.clock);
+                    neighbour.beside(case(&mut world)).await;
+                    self.rests(before, &mut neighbour).await
+                });
+            });
+            left.heap = heap.bytes_current - (rpc_core::kept_bytes() as i64 - kept);
+        });
+        assert_eq!(panicked, self.panics, "so many have panicked");
+        neighbour.was_served_as_ever(self.clock);
+        runtime.block_on(async { drop((world, neighbour)) });
+        left
+    }
+
+    fn runtime(self) -> Runtime {
+        let paused = self.clock == Clock::Virtual;
+        Builder::new_current_thread().enable_all().start_paused(paused).build().expect("a runtime")
+    }
+
+    /// Waits until all is as it was, as long as that may take; says what is not.
+    async fn rests(self, before: Left, neighbour: &mut Neighbour) -> Left {
+        let since = Instant::now();
+        if self.clock == Clock::Virtual {
+            // It costs nothing to let all of them pass, in case something is still to happen.
+            neighbour.beside(sleep(self.patience)).await;
+            return Left::now(self.clock).beyond(before);
+        }
+        loop {
+            let left = Left::now(self.clock).beyond(before);
+            if left.is_nothing() || since.elapsed() > self.patience {
+                return left;
+            }
+            // Nothing tells when a task has ended or a descriptor is closed: this is how often they are counted.
+            neighbour.beside(sleep(Duration::from_millis(1))).await;
+        }
+    }
+}
+
+/// What there is, or what is left of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    tasks: usize,
+    descriptors: usize,
+    /// Bytes; counted apart, since the start of a count is not known.
+    heap: i64,
+}
+
+impl Left {
+    fn now(clock: Clock) -> Left {
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        let descriptors = if clock == Clock::Real { descriptors() } else { 0 };
+        Left { tasks, descriptors, heap: 0 }
+    }
+
+    fn beyond(self, before: Left) -> Left {
+        Left {
+            tasks: self.tasks.saturating_sub(before.tasks),
+            descriptors: self.descriptors.saturating_sub(before.descriptors),
+            heap: self.heap - before.heap,
+        }
+    }
+
+    fn is_nothing(self) -> bool {
+        self.tasks == 0 && self.descriptors == 0 && self.heap <= HEAP
+    }
+}
+
+/// A name in memory that nobody else in this process listens on.
+pub(crate) fn unused_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("always-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// How many descriptors this process has. Source: proc_pid_fd(5).
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
