@@ -25,6 +25,28 @@ fn with_metadata(id: u64, bytes: usize) -> Vec<u8> {
     wire::array(&[&[3], &wire::uint(id), &wire::text("Target.add"), &[0xc0], &entry, &sum()])
 }
 
+/// Only the caller's own clock can end the second call. It was armed for the silence before the first one, goes off for
+/// nothing since that was answered, and must be armed anew.
+#[test]
+fn case_55_a_deadline_is_kept_after_the_timer_went_off_for_nothing() {
+    Liar::attacks(async |liar| {
+        let connecting = tokio::spawn(TargetClient::connect(&liar.url).into_future());
+        let mut raw = liar.welcome().await;
+        let client = connecting.await.expect("joined").expect("connected");
+        tokio::time::sleep(Limits::default().keepalive_interval() - SECOND).await;
+        let first = tokio::spawn(client.add(1, 2).into_future());
+        let request = raw.recv().await.expect("a request");
+        raw.say(&wire::reply(request.id(), &[3])).await;
+        assert_eq!(first.await.expect("joined").expect("a sum"), 3);
+        tokio::time::sleep(2 * SECOND).await;
+        let since = Instant::now();
+        let error = client.add(1, 2).timeout(SECOND).await.expect_err("no answer comes");
+        assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, Executed::Maybe));
+        let late = since.elapsed() - SECOND;
+        assert!(late <= Duration::from_millis(10), "{late:?} late");
+    });
+}
+
 #[test]
 fn case_67_a_server_that_goes_silent_is_given_up_after_fifty_seconds() {
     Liar::attacks(async |liar| {

@@ -30,11 +30,16 @@ impl Timer {
             let mut shared = link.lock();
             let due = shared.connection.poll_timeout();
             // What it is armed for already may be earlier, and then it wakes for nothing once.
-            shared.armed = self.armed.into_iter().chain(due).min();
+            let armed = due.map(|due| self.armed.map_or(due, |armed| armed.min(due)));
+            shared.armed = armed;
             drop(shared);
             let Some(due) = due else { return Ok(()) };
             if self.poll_until(due, cx).is_pending() {
-                return Ok(());
+                if self.armed == armed {
+                    return Ok(());
+                }
+                // It has just woken for nothing, and is armed for a later moment than was said.
+                continue;
             }
             let result = link.lock().connection.handle_timeout(now(), &mut effects);
             effects.run();
