@@ -7,7 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc::{Code, Context, Error, Server, service};
+use rpc::{Code, Context, Error, Executed, Server, service};
 use serde::{Deserialize, Serialize};
 use support::{Event, Events, Recorder, Serving, Way, patiently};
 
@@ -253,7 +253,7 @@ async fn metadata_of_the_reply_reaches_who_asks_for_it() {
 async fn metadata_beyond_the_limit_is_refused_before_anything_runs() {
     let chain = Chain::of(1, Way::Tcp).await;
     let error = chain.client.hold().metadata("tenant", "x".repeat(9_000)).await.expect_err("too much");
-    assert_eq!((error.code(), error.executed()), (Code::ResourceExhausted, rpc::Executed::No));
+    assert_eq!((error.code(), error.executed()), (Code::ResourceExhausted, Executed::No));
     assert_eq!(chain.recorder.executed(), 0);
 }
 
@@ -309,6 +309,16 @@ async fn a_deadline_that_passes_ends_the_whole_chain() {
     }
 }
 
+/// The nested call was not executed. The one in whose handler it was made was.
+#[tokio::test]
+async fn the_error_of_a_nested_call_does_not_say_whether_the_outer_one_was_executed() {
+    for way in Way::ALL {
+        let chain = Chain::of(2, way).await;
+        let error = chain.client.pass_on(vec![0]).await.expect_err("the inner deadline has passed");
+        assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, Executed::Yes), "{way:?}");
+    }
+}
+
 #[tokio::test]
 async fn metadata_is_not_passed_on() {
     for way in Way::ALL {
@@ -354,7 +364,7 @@ async fn case_63_a_lost_connection_ends_the_chain_behind_it() {
     chain.serving.remove(0).kill().await;
     chain.events.until(Event::Dropped(2)).await;
     let error = patiently("the end of the call", call).await.expect("no panic").expect_err("lost");
-    assert_eq!((error.code(), error.executed()), (Code::Unavailable, rpc::Executed::Maybe));
+    assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe));
 }
 
 #[tokio::test]

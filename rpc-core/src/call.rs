@@ -614,7 +614,7 @@ impl Raw {
                 CallFailure::Moved => Error::not_executed(Code::Unavailable, "there is no connection"),
             },
         };
-        Err(error.with_idempotent(self.idempotent).into())
+        Err(error.with_idempotent(self.idempotent).reported().into())
     }
 }
 

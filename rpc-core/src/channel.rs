@@ -293,10 +293,10 @@ impl<C: From<Channel>> Future for Connecting<C> {
             (State::Waiting { client, .. }, Ok(Ok(()))) => {
                 Ok(C::from(Channel(Way::Remote(Handle::new(client)))))
             }
-            (_, Ok(Err(error))) | (State::Ready(Err(error)), _) => Err(error),
+            (_, Ok(Err(error))) | (State::Ready(Err(error)), _) => Err(error.reported()),
             _ => {
                 let message = "the runtime that this client was opened on has shut down";
-                Err(Error::not_executed(Code::Unavailable, message))
+                Err(Error::not_executed(Code::Unavailable, message).reported())
             }
         })
     }

@@ -159,6 +159,8 @@ struct Inner {
     executed: Executed,
     /// Whether the method was declared `#[rpc(idempotent)]`: then "may have run" is no reason not to try again.
     idempotent: bool,
+    /// It tells how a call ended that was made here: what it says of that is not true of a call that is served here.
+    reported: bool,
     message: String,
     details: Option<Bytes>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -172,6 +174,7 @@ impl Error {
             code,
             executed: Executed::Yes,
             idempotent: false,
+            reported: false,
             message: message.into(),
             details: None,
             source: None,
@@ -179,9 +182,14 @@ impl Error {
     }
 
     /// The same error with another answer to "did it run".
+    ///
+    /// A handler that has done nothing may say so by [`Executed::No`], and its caller may try again. It must say so of
+    /// itself: the error of a call that it has made, handed on as it is, means [`Executed::Yes`] to its own caller,
+    /// since the handler ran.
     #[must_use]
     pub fn with_executed(mut self, executed: Executed) -> Self {
         self.0.executed = executed;
+        self.0.reported = false;
         self
     }
 
@@ -246,6 +254,17 @@ impl Error {
 
     pub(crate) fn raw_details(&self) -> Option<&Bytes> {
         self.0.details.as_ref()
+    }
+
+    /// The same error as the caller gets it.
+    pub(crate) fn reported(mut self) -> Self {
+        self.0.reported = true;
+        self
+    }
+
+    /// The same error as that of the call in whose handler it was returned.
+    pub(crate) fn returned(self) -> Self {
+        if self.0.reported { self.with_executed(Executed::Yes) } else { self }
     }
 
     pub(crate) fn with_idempotent(mut self, idempotent: bool) -> Self {

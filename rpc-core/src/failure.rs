@@ -82,7 +82,7 @@ impl MethodError for Error {
     type CallError = Error;
 
     fn into_failure(self, _shape: Shape) -> Failure {
-        Failure::Rpc(self)
+        Failure::Rpc(self.returned())
     }
 
     fn from_app(_value: &Payload, _guard: Guard) -> Error {

@@ -112,7 +112,7 @@ impl<T: DeserializeOwned, E: MethodError> Stream for Streaming<T, E> {
                     return Poll::Ready(ending.err().map(|failure| {
                         Err(match failure {
                             Failure::App(value) => E::from_app(&value, this.guard),
-                            Failure::Rpc(error) => error.into(),
+                            Failure::Rpc(error) => error.reported().into(),
                         })
                     }));
                 }
@@ -122,7 +122,7 @@ impl<T: DeserializeOwned, E: MethodError> Stream for Streaming<T, E> {
             // What follows an item that nobody understands is not to be trusted.
             this.inlet = None;
             this.left = 0;
-            error.into()
+            error.reported().into()
         })))
     }
 }
