@@ -69,10 +69,10 @@ impl ItemWriter {
         Ok(())
     }
 
-    /// Whether there are enough items for once.
+    /// Whether there are enough items for once, or they are on their way already.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= BATCH_BYTES || self.next.is_some()
+        self.len() >= BATCH_BYTES || self.next.is_some() || self.sealed.is_some()
     }
 
     /// How many bytes the items take.
@@ -197,6 +197,7 @@ mod tests {
         items.push("more").unwrap();
         assert_eq!(items.seal().as_slice(), b"\xa4more");
         assert_eq!((items.count(), items.len(), items.as_slice()), (1, 5, Some(&b"\xa4more"[..])));
+        assert!(items.is_full(), "few as they are, no more may be added");
         items.clear();
         assert_eq!((items.is_empty(), items.len()), (true, 0));
     }
