@@ -56,7 +56,6 @@ impl<'de> Reader<'de> {
             }
             0xc4..=0xc6 => {
                 let bytes = self.binary()?;
-                self.charge_own::<V::Value>()?;
                 self.bytewise(visitor, bytes, places)
             }
             _ => self.any(visitor, places),
@@ -82,6 +81,7 @@ impl<'de> Reader<'de> {
         bytes: &'de [u8],
         places: Places,
     ) -> Result<V::Value, Fault> {
+        self.charge_own::<V::Value>()?;
         let mut binary = Binary::new(self, bytes, places);
         let value = visitor.visit_seq(&mut binary)?;
         binary.end()?;

@@ -121,6 +121,18 @@ fn case_37_boxes_are_charged_as_they_are_filled() {
     });
 }
 
+/// A binary is read as elements, of which a struct of defaults needs none.
+#[test]
+fn case_37_boxes_filled_out_of_empty_binaries() {
+    let mut bytes = empty_maps(MIB);
+    bytes.truncate(5);
+    bytes.extend([0xc4, 0].repeat(MIB));
+    at_most(40 * MIB, "case_37_boxes_filled_out_of_empty_binaries", || {
+        // What was wrong with them as binaries is what is said.
+        refused::<Vec<Box<Defaults>>>(&bytes, "expected struct Defaults, got 0 bytes");
+    });
+}
+
 #[test]
 fn case_38_nested_arrays_that_all_declare_much() {
     #[derive(Debug, Deserialize)]
