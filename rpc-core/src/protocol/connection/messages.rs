@@ -162,6 +162,12 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             self.ignored += 1;
             return Ok(());
         }
+        let waiter = self.calls.finish(response.id).map_err(|_never_issued| {
+            Violation::new(
+                Reason::Protocol,
+                format_args!("a reply to call {}, which was never made", response.id),
+            )
+        })?;
         // A reply that is a stream is not the last word on its call.
         let is_final = match response.verdict {
             Verdict::Value(value) if is_stream_reply(value) => !self.streams.reply_flows_in(response.id),
@@ -180,12 +186,6 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 self.cancel_streams(response.id, effects);
             }
         }
-        let waiter = self.calls.finish(response.id).map_err(|_never_issued| {
-            Violation::new(
-                Reason::Protocol,
-                format_args!("a reply to call {}, which was never made", response.id),
-            )
-        })?;
         match waiter {
             Some(waiter) => effects.ended.push((waiter, outcome)),
             None => self.ignored += 1,

@@ -1,8 +1,9 @@
 //! Messages about streams that no honest side sends, and those that only look so.
 
 use super::super::{CallId, CallKey, Leave, Taken};
-use super::pair::{Pair, argument_of, key_of, reply_of};
+use super::pair::{Pair, Plain, argument_of, key_of, reply_of};
 use crate::limits::Limits;
+use crate::marshal::Payload;
 use crate::message::{GoAway, Reason, encode_goaway};
 use crate::{Code, Executed};
 
@@ -446,4 +447,18 @@ fn whatever_a_final_message_says_it_is_one() {
     assert_eq!(pair.client.error(id), (Code::Internal, Executed::Yes));
     assert!(pair.client.is_at_rest());
     pair.server.reply(key_of(id), 0);
+}
+
+/// Nothing may be kept for it: the connection ends, and nobody would ever take what is kept.
+#[test]
+fn a_stream_in_answer_to_a_call_that_has_not_gone_whole_leaves_nothing() {
+    let mut pair = Pair::with_limits(Limits::default(), Limits::default().with_frame_bytes(1_024));
+    let payload: &'static Payload = Box::leak(Box::new(Payload::from_slice(&[0x90; 3_000])));
+    let large = |call| Plain { streams: Some(0), payload, ..call };
+    let id = pair.client.call(1, pair.now, large);
+    let violation = pair.client.frame(&stream_reply(id.number()), pair.now).expect_err("it has not heard it");
+    assert_eq!(violation.reason, Reason::Protocol);
+    pair.client.violated(&violation);
+    assert!(pair.client.is_moved(id));
+    assert!(pair.client.is_at_rest());
 }
