@@ -20,6 +20,7 @@ pub struct Limits {
     frame_bytes: usize,
     message_bytes: usize,
     calls: usize,
+    server_calls: usize,
     streams: usize,
     stream_bytes: usize,
     max_stream_bytes: usize,
@@ -71,6 +72,7 @@ impl Default for Limits {
             frame_bytes: 4 * 1024 * 1024,
             message_bytes: 64 * 1024 * 1024,
             calls: 1_024,
+            server_calls: 100_000,
             streams: 1_024,
             stream_bytes: 64 * 1024,
             max_stream_bytes: 4 * 1024 * 1024,
@@ -140,6 +142,18 @@ limits! {
     /// a place at each level, and may wait for each other if together they need more places than there are; so give
     /// such calls a deadline.
     calls, with_calls: usize, 1..=usize::MAX;
+    /// How many calls may run at once on a server, over all its connections; 100,000.
+    ///
+    /// One call more is refused with [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed,
+    /// whichever method it is for. So a server that gets more than it can do is set a limit by this: a few times as
+    /// many calls as it works on at once, so that what it does is never waited for by somebody who has given up.
+    /// [`calls`](Self::calls) is no such limit, since there each client waits for its turn.
+    ///
+    /// Counted are calls that go on after their handler's first poll. Those with streams and one-way calls are not,
+    /// nor are those in process. Threads that look at the same moment let one call more in each.
+    ///
+    /// Where a client serves too, this is for all that its servers call back.
+    server_calls, with_server_calls: usize, 1..=usize::MAX;
     /// How many calls of the other side with streams may be open at once on a connection; 1,024.
     ///
     /// Told to the other side, which waits for a place. They count until their last stream has ended, and not

@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::name_hash::BuildNameHasher;
 use super::poll_time::{PollTime, moved};
+use super::running_calls::RunningCalls;
 use super::shelf::{self, Spare};
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     names: HashMap<Box<[u8]>, TargetId, BuildNameHasher>,
     /// Names that two services or methods claim.
     clashes: Vec<String>,
+    pub(crate) running: RunningCalls,
 }
 
 /// Which method of a registry.

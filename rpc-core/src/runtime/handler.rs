@@ -9,7 +9,9 @@ use std::time::Instant;
 use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler, reply_bytes};
 use super::held::Place;
 use super::link::{Link, Running};
+use crate::Metadata;
 use crate::context::Ambient;
+use crate::failure::Reply;
 use crate::protocol::CallKey;
 
 /// The task. However it ends, its call ends with it.
@@ -38,6 +40,9 @@ impl HandlerTask {
     pub(crate) fn spawn(mut self, cancellable: bool) {
         let context = self.ambient.as_mut().map(Ambient::context).unwrap_or_default();
         let (link, key, deadline) = (self.link.clone(), self.key, context.deadline());
+        if self.is_counted() {
+            link.registry.running.enter();
+        }
         link.lock().connection.keep(key, Running { context, abort: None }, deadline);
         // Not under the lock: a runtime that shuts down drops the task here and now.
         let abort = tokio::spawn(self).abort_handle();
@@ -63,6 +68,19 @@ impl HandlerTask {
         Poll::Ready(self.leave_start())
     }
 
+    /// Whether it is among the running calls that all connections together have a limit of.
+    fn is_counted(&self) -> bool {
+        matches!(self.key, CallKey::Call(_))
+    }
+
+    /// Its call has ended. It is counted out first: whoever gets the reply may call again at once.
+    fn end(&self, reply: Option<(&Reply, Option<&Metadata>)>) {
+        if self.is_counted() {
+            self.link.registry.running.leave();
+        }
+        self.link.handler_ended(self.key, reply);
+    }
+
     fn leave_start(&mut self) -> Option<Place> {
         match std::mem::replace(&mut self.start, Start::Free) {
             Start::Held { place, .. } => place,
@@ -83,7 +101,7 @@ impl HandlerTask {
         target.reply_size.record(reply_bytes(&reply));
         drop_handler(self.future.take());
         let metadata = self.ambient.as_ref().and_then(Ambient::take_reply_metadata);
-        self.link.handler_ended(self.key, Some((&reply, metadata.as_deref())));
+        self.end(Some((&reply, metadata.as_deref())));
         Poll::Ready(())
     }
 }
@@ -112,7 +130,7 @@ impl Drop for HandlerTask {
             if let Some(context) = self.ambient.as_ref().and_then(Ambient::made) {
                 context.cancel();
             }
-            self.link.handler_ended(self.key, None);
+            self.end(None);
         }
     }
 }

@@ -24,6 +24,7 @@ mod parked;
 mod peer_link;
 mod pending;
 mod poll_time;
+mod running_calls;
 mod server;
 mod shelf;
 mod timer;

@@ -11,8 +11,10 @@ use super::super::dispatch::{Started, TargetId, reply_bytes};
 use super::super::flows::Served;
 use super::super::handler::{HandlerTask, Start};
 use super::super::link::LinkEffects;
+use super::super::running_calls::no_room;
 use super::{Driver, End};
 use crate::context::{Ambient, Origin};
+use crate::failure::Failure;
 use crate::marshal::{Guard, Payload};
 use crate::message::Reason;
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
@@ -173,6 +175,13 @@ impl Driver {
         sizes: &Sizes,
     ) -> Ran {
         let Admitted { key, deadline, metadata, streams } = admitted;
+        let is_call = matches!(key, CallKey::Call(_));
+        let server_calls = self.link.limits.server_calls();
+        if is_call && !self.link.registry.running.has_room(server_calls) {
+            let refused = Err(Failure::Rpc(no_room(server_calls)));
+            key.reply_id().into_iter().for_each(|id| scratch.replies.push(id, &refused, None, sizes));
+            return Ran::AtOnce;
+        }
         let target = self.link.registry.target(id);
         let method = target.method;
         let bytes = params.len();
@@ -196,7 +205,6 @@ impl Driver {
         if self.dispatchers.is_empty() {
             self.dispatchers = (0..self.link.registry.len()).map(|_| None).collect();
         }
-        let is_call = matches!(key, CallKey::Call(_));
         // That it takes long says nothing about the method.
         let is_large = bytes >= LARGE_BYTES;
         let verdict = target.poll_time.verdict();
