@@ -12,9 +12,9 @@
 //! An id is a sequence number above the index of a slot: it never comes again on a connection, grows with every
 //! call that is sent, and finds its slot without a search.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::rare_queue::RareQueue;
 use crate::marshal::Payload;
 use crate::{Code, Error, Executed, Metadata};
 
@@ -111,7 +111,7 @@ pub(crate) struct Calls<C> {
     occupied: usize,
     /// Calls that hold a place on the other side: granted or sent, and those whose streams have not ended.
     placed: [usize; 2],
-    queues: [VecDeque<CallId>; 2],
+    queues: [RareQueue<CallId>; 2],
     /// No deadline is earlier than this.
     earliest: Option<Instant>,
 }
@@ -156,7 +156,7 @@ impl<C> Default for Calls<C> {
             sequence: 0,
             occupied: 0,
             placed: [0; 2],
-            queues: [VecDeque::new(), VecDeque::new()],
+            queues: Default::default(),
             earliest: None,
         }
     }
@@ -409,7 +409,7 @@ impl<C: Clone> Calls<C> {
 
     /// Gives up memory that nothing is in. Slots remain: they know which ids there have been.
     pub(crate) fn shrink(&mut self) {
-        self.queues.iter_mut().for_each(VecDeque::shrink_to_fit);
+        self.queues.iter_mut().for_each(RareQueue::shrink);
     }
 
     /// Lets the ids begin close to their end.

@@ -10,6 +10,7 @@ mod chunks;
 mod connection;
 mod outbox;
 mod rare_map;
+mod rare_queue;
 mod reassembly;
 mod served;
 mod streams;
@@ -22,6 +23,7 @@ pub(crate) use connection::{
     Admitted, Batch, BatchBytes, Connection, Effects, Entry, Handled, NewCall, Replies, Violation,
 };
 pub(crate) use outbox::{MAX_SLICES, Outbox};
+pub(crate) use rare_queue::RareQueue;
 pub(crate) use reassembly::Reassembly;
 pub(crate) use served::{CallKey, Counts};
 pub(crate) use streams::{Caller, Leave, StreamKey, Taken, call_over};

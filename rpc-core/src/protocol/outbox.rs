@@ -4,6 +4,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::rare_queue::RareQueue;
 use crate::frame::LENGTH_BYTES;
 use crate::marshal::{APART_BYTES, Gather, Payload};
 
@@ -32,7 +33,7 @@ pub(crate) struct Outbox {
     /// How much of the first unwritten payload has been written.
     written_of_payload: usize,
     /// Frames that were taken back: where they began, counted as if none had been, and their sizes.
-    taken_back: Vec<(usize, usize)>,
+    taken_back: RareQueue<(usize, usize)>,
     /// How much of it, at its end, are fragments.
     fragments: usize,
 }
@@ -140,7 +141,7 @@ impl Outbox {
             *before -= rest;
         }
         self.len -= frame;
-        self.taken_back.push((place, frame));
+        self.taken_back.push_back((place, frame));
     }
 
     /// Appends bytes that are no frame: the magic.
@@ -216,7 +217,7 @@ impl Outbox {
             self.bytes = Vec::new();
         }
         self.payloads = Vec::new();
-        self.taken_back = Vec::new();
+        self.taken_back.shrink();
     }
 
     /// Fills `slices` with the next pieces to write and says how many there are.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::outbox::Outbox;
+use super::rare_queue::RareQueue;
 use super::streams::StreamKey;
 use crate::marshal::{Gather, Payload};
 use crate::message::{FRAGMENT_HEAD_BYTES, Hello, encode_fragment};
@@ -154,9 +155,9 @@ impl Gather for Pieces {
 #[derive(Debug, Default)]
 pub(crate) struct Transfers {
     /// Those that have not begun, in the order in which they will.
-    waiting: VecDeque<Transfer>,
+    waiting: RareQueue<Transfer>,
     /// Those whose fragments take turns; the first one is next.
-    under_way: VecDeque<UnderWay>,
+    under_way: RareQueue<UnderWay>,
     /// The sizes of those under way.
     under_way_bytes: usize,
     /// How many bytes have not gone.
@@ -200,16 +201,16 @@ impl Transfers {
     /// Adds a message that goes when that of another owner has gone, or was given up.
     pub(crate) fn push_behind(&mut self, owner: Owner, transfer: Transfer) {
         let under_way = self.under_way.iter_mut().map(|under_way| &mut under_way.transfer);
-        match self.waiting.iter_mut().chain(under_way).find(|other| other.owner == owner) {
-            Some(first) => first.followers.push(transfer),
-            None => self.push(transfer),
+        if let Some(first) = self.waiting.iter_mut().chain(under_way).find(|other| other.owner == owner) {
+            return first.followers.push(transfer);
         }
+        self.push(transfer);
     }
 
     /// Gives up memory that nothing is in.
     pub(crate) fn shrink(&mut self) {
-        self.waiting.shrink_to_fit();
-        self.under_way.shrink_to_fit();
+        self.waiting.shrink();
+        self.under_way.shrink();
     }
 
     /// Whether there are messages of this owner.

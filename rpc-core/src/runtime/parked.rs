@@ -4,11 +4,9 @@
 //! been read waits at its sender. But a side that waits for a reply itself must read on, since one of the handlers
 //! that run may be what waits for it.
 
-use std::collections::VecDeque;
-
 use super::dispatch::TargetId;
 use crate::marshal::Payload;
-use crate::protocol::Admitted;
+use crate::protocol::{Admitted, RareQueue};
 
 /// What a call takes beside its arguments, about.
 const CALL_BYTES: usize = 256;
@@ -16,7 +14,7 @@ const CALL_BYTES: usize = 256;
 /// They wait in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Parked {
-    calls: VecDeque<(Admitted, TargetId, Payload)>,
+    calls: RareQueue<(Admitted, TargetId, Payload)>,
     bytes: usize,
 }
 

@@ -12,7 +12,6 @@
 mod flows_in;
 mod flows_out;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use self::flows_in::Inflow;
@@ -21,6 +20,7 @@ pub(crate) use self::flows_out::Leave;
 use self::flows_out::Outflow;
 use super::Violation;
 use super::rare_map::RareMap;
+use super::rare_queue::RareQueue;
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::message::{REPLY_STREAM, Reason, StreamName};
@@ -75,7 +75,7 @@ pub(crate) struct Streams<W> {
     /// How much the streams that flow in have grown, all together.
     grown: usize,
     /// Streams that would send but for the bytes that wait to go out, in order.
-    crowded: VecDeque<StreamKey>,
+    crowded: RareQueue<StreamKey>,
     /// No deadline of a call made here is earlier than this.
     earliest: Option<Instant>,
     /// The other side will say nothing more: no credit comes.
@@ -113,7 +113,7 @@ impl<W> Streams<W> {
             window: limits.stream_bytes(),
             max_window: limits.max_stream_bytes().max(limits.stream_bytes()),
             grown: 0,
-            crowded: VecDeque::new(),
+            crowded: RareQueue::default(),
             earliest: None,
             no_more_credit: false,
         }
@@ -123,7 +123,7 @@ impl<W> Streams<W> {
     pub(crate) fn shrink(&mut self) {
         self.here.shrink();
         self.there.shrink();
-        self.crowded.shrink_to_fit();
+        self.crowded.shrink();
     }
 
     /// How many calls with streams the other side has open here.

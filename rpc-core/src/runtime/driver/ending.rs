@@ -32,7 +32,8 @@ impl Driver {
     }
 
     pub(super) fn close_with(&mut self, error: Error) {
-        self.closing.get_or_insert(Closing { error, until: now() + CLOSE_TIMEOUT, shut_down: false });
+        let until = now() + CLOSE_TIMEOUT;
+        self.closing.get_or_insert_with(|| Box::new(Closing { error, until, shut_down: false }));
     }
 
     /// Writes the last bytes, shuts down, and waits for the other side to do so: a connection that is dropped with

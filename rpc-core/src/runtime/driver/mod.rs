@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     /// The transport did not take all that was to be written.
     blocked: bool,
     ended: bool,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
     sampler: Sampler,
 }
 
