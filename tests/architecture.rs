@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which modules of rpc-core each of them may import. What is not listed is forbidden.
 const CORE: &[(&str, &[&str])] = &[
     ("error", &["marshal"]),
+    ("sync", &[]),
     ("limits", &[]),
     ("metadata", &[]),
     ("pool", &[]),
@@ -34,6 +35,7 @@ const CORE: &[(&str, &[&str])] = &[
             "protocol",
             "service",
             "stream",
+            "sync",
             "transport",
         ],
     ),
