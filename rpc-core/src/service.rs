@@ -270,6 +270,6 @@ pub(crate) fn no_streams(method: &str) -> Error {
 
 pub(crate) fn unimplemented(method: &str) -> Error {
     // The name is the caller's, so no more of it comes back than a name needs.
-    let shown: String = method.chars().take(128).collect();
-    Error::not_executed(Code::Unimplemented, format!("there is no method {shown:?} here"))
+    let end = method.char_indices().nth(128).map_or(method.len(), |(end, _)| end);
+    Error::not_executed(Code::Unimplemented, format!("there is no method {:?} here", &method[..end]))
 }
