@@ -29,6 +29,7 @@ pub struct Limits {
     hello_timeout: Duration,
     stall_timeout: Duration,
     send_queue_bytes: usize,
+    unsent_bytes: usize,
     metadata_bytes: usize,
     unmarshal_depth: u32,
     unmarshal_budget: usize,
@@ -81,6 +82,7 @@ impl Default for Limits {
             hello_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             send_queue_bytes: 1024 * 1024,
+            unsent_bytes: 256 * 1024 * 1024,
             metadata_bytes: 8 * 1024,
             unmarshal_depth: 64,
             unmarshal_budget: 16 * 1024 * 1024,
@@ -185,6 +187,13 @@ limits! {
     /// reads on, lest both wait for each other: calls that it has answered then count among its
     /// [`calls`](Self::calls) until their answers have left.
     send_queue_bytes, with_send_queue_bytes: usize, 1..=usize::MAX;
+    /// How much may wait to be written on all connections of a server together, in bytes; 256 MiB.
+    ///
+    /// Counted are those on which 64 KiB wait or more. Beyond it handlers whose replies are large (16 KiB on average), or
+    /// not known yet, wait their turn, connection by connection. From a quarter of it on no more is read of who has 64 KiB to
+    /// read. Who has
+    /// then read nothing for a tenth of the [`stall_timeout`](Self::stall_timeout), while others wait, is sent away.
+    unsent_bytes, with_unsent_bytes: usize, 1..=usize::MAX;
     /// How large a call's or reply's metadata may be, names and values together, in bytes; 8 KiB.
     metadata_bytes, with_metadata_bytes: usize, 0..=usize::MAX;
     /// How deep the values of a message may nest; 64.

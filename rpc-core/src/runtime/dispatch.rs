@@ -19,6 +19,7 @@ use super::name_hash::BuildNameHasher;
 use super::poll_time::{PollTime, moved};
 use super::running_calls::RunningCalls;
 use super::shelf::{self, Spare};
+use super::unsent::Unsent;
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
 use crate::protocol::{Admitted, CallKey};
@@ -37,6 +38,7 @@ pub(crate) struct Registry {
     /// Names that two services or methods claim.
     clashes: Vec<String>,
     pub(crate) running: RunningCalls,
+    pub(crate) unsent: Unsent,
 }
 
 /// Which method of a registry.

@@ -20,6 +20,8 @@ struct Line {
     /// Who has been let in and has not been polled yet: only then is it known whether there is room for one more.
     turn: Option<Place>,
     places: u64,
+    /// The connection stands in the line of all connections for them.
+    in_line: bool,
 }
 
 /// A handler's place among those that wait.
@@ -79,6 +81,12 @@ impl Held {
         let next = line.remove(0)?;
         line.turn = Some(next.place);
         Some(next.waker)
+    }
+
+    /// Notes whether the connection stands in the line of all connections, and says whether that is new. It does not where
+    /// nobody waits.
+    pub(crate) fn stands_in_line(&mut self, in_line: bool) -> bool {
+        self.0.as_mut().is_some_and(|line| std::mem::replace(&mut line.in_line, in_line) != in_line)
     }
 
     /// Lets everybody in: nothing will be sent any more.

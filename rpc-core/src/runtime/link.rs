@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) reading_waits: bool,
     /// One-way calls wait for those that run to end.
     pub(crate) has_parked: bool,
+    /// How much of what waits to be sent is counted for all connections.
+    pub(super) counted: usize,
     /// Handlers that start when enough has been written.
     pub(crate) held: Held,
     /// How many callers were told their outcomes together: so many are about to call again.
@@ -80,7 +82,7 @@ pub(crate) struct Shared {
     /// The connection lives on a runtime of one thread.
     pub(crate) one_thread: bool,
     /// The connection's task has gone: nobody writes any more.
-    over: bool,
+    pub(super) over: bool,
     /// It has been woken to write.
     pub(crate) kicked: bool,
 }
@@ -96,6 +98,7 @@ impl Link {
             armed: None,
             reading_waits: false,
             has_parked: false,
+            counted: 0,
             held: Held::default(),
             told: 0,
             one_thread: false,
@@ -177,13 +180,17 @@ impl Link {
         shared.connection.ended(key, reply, &mut effects);
         let finished = shared.connection.is_ending() && shared.connection.is_finished(now());
         let wanted = finished || shared.reading_waits || shared.has_parked;
+        let made_room = self.count_unsent(&mut shared);
         self.write_or_kick(shared, false, wanted);
         effects.run();
+        if made_room {
+            self.let_others_in();
+        }
     }
 
     /// Whether a handler whose reply may be large may start. If not it is woken in its turn.
     pub(crate) fn poll_start(
-        &self,
+        self: &Arc<Self>,
         place: &mut Option<Place>,
         bytes: usize,
         cx: &mut Context<'_>,
@@ -192,12 +199,17 @@ impl Link {
         if shared.over {
             return Poll::Ready(());
         }
-        let crowded = self.is_crowded(&shared);
-        shared.held.poll_start(place, crowded, bytes, cx.waker())
+        let crowded = self.is_crowded(&shared) || self.is_server_crowded();
+        let polled = shared.held.poll_start(place, crowded, bytes, cx.waker());
+        if polled.is_pending() {
+            // There may have been room since.
+            self.let_in(shared);
+        }
+        polled
     }
 
     /// One that had to wait has started, or never will: it is the next one's turn if there is room.
-    pub(crate) fn start_next(&self, place: Place) {
+    pub(crate) fn start_next(self: &Arc<Self>, place: Place) {
         let mut shared = self.lock();
         shared.held.leave(place);
         // What waits to start may be why nothing is read.
@@ -205,23 +217,12 @@ impl Link {
             shared.kick();
         }
         self.let_in(shared);
-    }
-
-    /// Lets a handler start that waits for it, if there is room.
-    pub(crate) fn let_in(&self, mut shared: MutexGuard<'_, Shared>) {
-        if shared.held.is_empty() || self.is_crowded(&shared) {
-            return;
-        }
-        let waker = shared.held.let_in();
-        drop(shared);
-        waker.into_iter().for_each(Waker::wake);
+        self.let_others_in();
     }
 
     /// Whether so much waits to be sent that what may be large is not even begun.
     pub(crate) fn is_crowded(&self, shared: &Shared) -> bool {
-        let unwritten = shared.writer.as_ref().map_or(0, Writer::unwritten);
-        let connection = &shared.connection;
-        connection.output_bytes() + connection.large_bytes() + unwritten > self.limits.send_queue_bytes()
+        shared.unsent_bytes() > self.limits.send_queue_bytes()
     }
 
     /// Takes no more calls from the other side and ends when those that run have ended.
@@ -246,9 +247,13 @@ impl Link {
         shared.over = true;
         effects.wake.extend(shared.held.let_all_in());
         let writer = shared.writer.take();
+        let made_room = self.count_unsent(&mut shared);
         drop(shared);
         drop(writer);
         effects.run();
+        if made_room {
+            self.let_others_in();
+        }
     }
 
     /// Sees to it that what waits goes out: the caller writes it `at_once`, or the connection's task is
@@ -346,7 +351,8 @@ impl Shared {
             Poll::Ready(Ok(())) => {
                 // Where the connection has ended meanwhile, its task waits for the writer to shut it down.
                 let ended = !self.connection.is_open();
-                if ended || self.connection.has_output() || self.reading_waits || !self.held.is_empty() {
+                let counts = self.reading_waits || self.counted > 0 || !self.held.is_empty();
+                if ended || counts || self.connection.has_output() {
                     self.kick();
                 }
             }

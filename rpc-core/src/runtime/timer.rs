@@ -9,6 +9,7 @@ use tokio::time::Sleep;
 
 use super::clock::now;
 use super::link::{Link, LinkEffects};
+use crate::message::Reason;
 use crate::protocol::Violation;
 
 /// Wakes the connection's task for what the protocol wants to do at a later moment.
@@ -29,6 +30,7 @@ impl Timer {
         loop {
             let mut shared = link.lock();
             let due = shared.connection.poll_timeout();
+            let due = due.into_iter().chain(link.next_look(&shared, now)).min();
             // What it is armed for already may be earlier, and then it wakes for nothing once.
             let armed = due.map(|due| self.armed.map_or(due, |armed| armed.min(due)));
             shared.armed = armed;
@@ -44,6 +46,10 @@ impl Timer {
             let result = link.lock().connection.handle_timeout(now(), &mut effects);
             effects.run();
             result?;
+            if link.is_in_the_way(&link.lock(), now()) {
+                let message = "nothing was read while others waited for the memory that this takes";
+                return Err(Violation::new(Reason::Exhausted, message));
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) const PROTOCOL: u64 = 1;
 pub(crate) const FRAME: u64 = 2;
 pub(crate) const STALL: u64 = 3;
 pub(crate) const CALM: u64 = 4;
+pub(crate) const EXHAUSTED: u64 = 5;
 
 /// Codes of errors.
 pub(crate) const CANCELLED: u64 = 1;

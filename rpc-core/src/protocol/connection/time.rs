@@ -139,6 +139,11 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.owes_fragment = self.owes_fragment.and(Some(now));
     }
 
+    /// Since when the other side has taken nothing of what waits for it.
+    pub(crate) fn unread_since(&self) -> Option<Instant> {
+        self.owes_reading
+    }
+
     /// The transport took all bytes there were.
     pub(crate) fn sent(&mut self) {
         self.owes_reading = None;

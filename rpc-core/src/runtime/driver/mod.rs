@@ -47,6 +47,8 @@ pub(crate) struct Driver {
     /// The transport did not take all that was to be written.
     blocked: bool,
     ended: bool,
+    /// It is being told so much at a time that others must have their turn in between.
+    talkative: bool,
     closing: Option<Box<Closing>>,
     sampler: Sampler,
 }
@@ -87,6 +89,7 @@ impl Driver {
             gave_way: false,
             blocked: false,
             ended: false,
+            talkative: false,
             closing: None,
             sampler: Sampler::default(),
             link,
@@ -192,9 +195,13 @@ impl Driver {
             self.poll_writes(cx)?;
         }
         // What had to go out before more could be read may be out: nothing else would wake the task for that.
-        let shared = self.link.lock();
+        let mut shared = self.link.lock();
         let reading_waits = shared.reading_waits;
+        let made_room = self.link.count_unsent(&mut shared);
         self.link.let_in(shared);
+        if made_room {
+            self.link.let_others_in();
+        }
         if reading_waits && !self.is_backed_up() {
             cx.waker().wake_by_ref();
         }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::buffers::{Scratch, with_scratch};
 use super::super::clock::now;
 use super::super::link::{LinkEffects, Writer};
+use super::super::unsent::COUNTED_BYTES;
 use super::running::Source;
 use super::{Driver, End, READS_A_TURN, Side};
 use crate::frame::{self, LENGTH_BYTES};
@@ -25,8 +26,15 @@ const LARGE_BYTES: usize = 64 * 1024;
 /// From so many missing bytes of a fragment on they are read to where they stay.
 const DIRECT_BYTES: usize = 32 * 1024;
 
-/// How much is read at once between the fragments of large messages.
+/// How much is read at once between the fragments of large messages, of who says very much, and where answers to what
+/// is read pile up.
 const BETWEEN_BYTES: usize = 16 * 1024;
+
+/// More messages than this in a read are more than anybody has a reason to send at once: as many calls as may run. What
+/// is read next is less, until there are few messages in it, for each takes its time, in which no other connection of the
+/// thread has its turn.
+const MANY_MESSAGES: usize = 1_024;
+const FEW_MESSAGES: usize = 128;
 
 impl Driver {
     /// Reads what is there, twice at most.
@@ -44,6 +52,9 @@ impl Driver {
             match self.poll_read(cx) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => return Ok(()),
+            }
+            if self.talkative {
+                break;
             }
         }
         // There may be more: the others on this thread go first.
@@ -66,12 +77,14 @@ impl Driver {
             }
         };
         let limits = &self.link.limits;
+        let most = limits.send_queue_bytes();
+        let most = if self.link.is_server_pressed() { most.min(COUNTED_BYTES) } else { most };
         // They wait for the other side to read as well.
         let held = self.side == Side::Accepted && shared.held.bytes() > limits.message_bytes();
         // One that runs may be what waits for the reply that would be read.
         let parks = shared.connection.awaits_replies() && self.parked.bytes() <= limits.send_queue_bytes();
         let full = shared.connection.oneways() >= limits.calls() && !parks;
-        shared.reading_waits = waiting > limits.send_queue_bytes() || full || held;
+        shared.reading_waits = waiting > most || full || held;
         if shared.reading_waits {
             let now = now();
             shared.connection.not_reading(now);
@@ -121,7 +134,8 @@ impl Driver {
     fn poll_read_scratch(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let mut bytes = std::mem::take(&mut scratch.bytes);
         // Of a large fragment that comes next the beginning is enough: the rest is read to where it stays.
-        let most = if self.reassembly.is_empty() { bytes.len() } else { BETWEEN_BYTES.min(bytes.len()) };
+        let is_whole = self.reassembly.is_empty() && !self.talkative && !self.link.is_server_pressed();
+        let most = if is_whole { bytes.len() } else { BETWEEN_BYTES.min(bytes.len()) };
         let mut buffer = ReadBuf::new(&mut bytes[..most]);
         let polled = Pin::new(&mut self.recv).poll_read(cx, &mut buffer);
         let count = buffer.filled().len();
@@ -187,6 +201,7 @@ impl Driver {
         }
         let mut frames = std::mem::take(&mut scratch.frames);
         let cut = self.assembler.cut(bytes, |frame| frames.push(frame));
+        self.talkative = frames.len() > if self.talkative { FEW_MESSAGES } else { MANY_MESSAGES };
         let begun = cut.as_ref().map_or(&[][..], |end| &bytes[*end..]);
         // The beginning of a fragment goes where its message is put together, behind the frames before it.
         let fragment = begun_fragment(begun);

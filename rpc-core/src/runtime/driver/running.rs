@@ -254,7 +254,9 @@ impl Driver {
 
     /// Whether a reply that may be large can be begun, beside so many bytes that this read has caused.
     fn has_room(&self, bytes: usize) -> bool {
-        bytes <= self.link.limits.send_queue_bytes() && !self.link.is_crowded(&self.link.lock())
+        bytes <= self.link.limits.send_queue_bytes()
+            && !self.link.is_crowded(&self.link.lock())
+            && !self.link.is_server_crowded()
     }
 }
 
