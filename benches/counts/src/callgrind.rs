@@ -28,17 +28,21 @@ pub fn profile(mode: &Mode, out: &Path) -> Result<u64, Box<dyn Error>> {
 
 /// All instructions of a run that makes so many calls.
 fn run(mode: &Mode, calls: u64, out: &Path) -> Result<u64, Box<dyn Error>> {
+    run_program(&env::current_exe()?, &["run", mode.name, &calls.to_string()], out)
+}
+
+/// All instructions of a run of a program like this one.
+pub fn run_program(program: &Path, arguments: &[&str], out: &Path) -> Result<u64, Box<dyn Error>> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())]);
     valgrind.args(OUTSIDE.map(|name| format!("--toggle-collect={name}")));
     // Behind the toggles, which would have it begin without counting.
-    valgrind.arg("--collect-atstart=yes").arg(env::current_exe()?);
-    valgrind.args(["run", mode.name, &calls.to_string()]);
+    valgrind.arg("--collect-atstart=yes").arg(program).args(arguments);
     let output =
         valgrind.output().map_err(|error| format!("valgrind cannot be run, is it installed? {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{} failed under callgrind:\n{said}", mode.name).into());
+        return Err(format!("{arguments:?} failed under callgrind:\n{said}").into());
     }
     let collected = said.lines().find_map(|line| line.split_once("Collected : "));
     Ok(collected.ok_or("callgrind did not say what it counted")?.1.trim().parse()?)

@@ -7,6 +7,7 @@
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- update            # write the figures anew
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- profile server-1  # function by function
 //! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- layers --write    # by layer, into docs/performance.md
+//! $ cargo run --release --manifest-path benches/counts/Cargo.toml -- guard             # what bounding arguments costs
 //! ```
 //!
 //! Instructions are what a machine that is busy with other things cannot change. They are counted by callgrind, on a
@@ -17,6 +18,7 @@
 mod callgrind;
 mod canned;
 mod figures;
+mod guard;
 mod layers;
 #[path = "../../src/page.rs"]
 mod page;
@@ -47,6 +49,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         ["layers"] => layers::table(&layered()?, false)?,
         ["layers", "--write"] => layers::table(&layered()?, true)?,
         ["update"] => update()?,
+        ["guard"] => return guard::check(),
+        ["unmarshal", name, times] => guard::unmarshal(name, times.parse()?)?,
         [] => return check(MODES.iter().collect()),
         ref names => return check(names.iter().map(|name| mode(name)).collect::<Result<_, _>>()?),
     }

@@ -8,6 +8,7 @@ use serde::de::{
 use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::Fault;
+use super::guard::GUARDED;
 use super::reader::{Head, Reader};
 
 /// Where the values in an array or a map go.
@@ -37,6 +38,9 @@ impl Toll {
 
     #[inline]
     fn pay<T>(&mut self, reader: &mut Reader<'_>, left: usize) -> Result<(), Fault> {
+        if !GUARDED {
+            return Ok(());
+        }
         if size_of::<T>() > self.0 {
             reader.charge((size_of::<T>() - self.0).saturating_mul(left))?;
             self.0 = size_of::<T>();

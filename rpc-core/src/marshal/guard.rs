@@ -20,6 +20,9 @@ pub struct Guard {
     budget: usize,
 }
 
+/// Whether it is kept to. Only `benches/counts` builds code that does not, to see what that costs.
+pub(super) const GUARDED: bool = !cfg!(rpc_unguarded);
+
 impl Default for Guard {
     /// That of the default limits: 64 levels, and 16 MiB above the message's own size.
     fn default() -> Self {
