@@ -226,9 +226,8 @@ impl<W> Streams<W> {
     /// A call made there is stopped: its streams end here and now, and its final message says why. One whose handler
     /// runs on would wait for ever for items and credit that do not come any more.
     pub(crate) fn stop(&mut self, call: u64, failure: Failure, mut woken: impl FnMut(W)) {
-        let Some(streams) = self.there.get_mut(&call).filter(|streams| streams.stopped.is_none()) else {
-            return;
-        };
+        // Its reply may have been stopped before, for a reason that stays the first.
+        let Some(streams) = self.there.get_mut(&call) else { return };
         for flow in streams.flows() {
             let waiter = match flow {
                 Flow::In(inflow) => {
@@ -243,7 +242,7 @@ impl<W> Streams<W> {
             };
             waiter.into_iter().for_each(&mut woken);
         }
-        streams.stopped = Some(failure);
+        streams.stopped.get_or_insert(failure);
     }
 
     /// Gives each call made here whose reply flows in and whose deadline has passed.

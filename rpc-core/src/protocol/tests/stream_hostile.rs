@@ -1,6 +1,6 @@
 //! Messages about streams that no honest side sends, and those that only look so.
 
-use super::super::{CallId, CallKey, Leave, Taken};
+use super::super::{CallId, CallKey, Caller, Leave, StreamKey, Taken};
 use super::pair::{Pair, Plain, argument_of, key_of, reply_of};
 use crate::limits::Limits;
 use crate::marshal::Payload;
@@ -461,4 +461,19 @@ fn a_stream_in_answer_to_a_call_that_has_not_gone_whole_leaves_nothing() {
     pair.client.violated(&violation);
     assert!(pair.client.is_moved(id));
     assert!(pair.client.is_at_rest());
+}
+
+/// Its reply ended for a reason of its own, and what came for it must end as well: nothing more comes.
+#[test]
+fn a_call_that_is_stopped_after_its_reply_was_cut_short_waits_for_no_items() {
+    let mut pair = Pair::new();
+    pair.server.frame(&goaway(0, Reason::Protocol), pair.now).expect("it may go");
+    pair.server.frame(&open(1, 1), pair.now).expect("a call");
+    let (reply, argument) = (StreamKey::reply(Caller::There, 1), StreamKey::argument(Caller::There, 1, 1));
+    assert!(pair.server.open_reply(1));
+    assert_eq!(pair.server.send_one(reply, 100_000), Leave::Given);
+    assert_eq!(pair.server.send_one(reply, 1), Leave::Over, "there will be no more credit");
+    assert!(matches!(pair.server.take_items(argument, 0), Taken::Wait));
+    pair.server.frame(&[0x92, 6, 1], pair.now).expect("a cancel");
+    assert!(matches!(pair.server.take_items(argument, 0), Taken::End(Err(_))));
 }
