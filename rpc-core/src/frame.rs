@@ -33,6 +33,12 @@ impl Assembler {
         !self.partial.is_empty()
     }
 
+    /// How much memory it has for a frame that is not complete.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// How many bytes the frame under way still needs, once its length is known.
     pub(crate) fn missing(&self) -> Option<usize> {
         let length = length(&self.partial)?;

@@ -22,6 +22,9 @@ mod context;
 mod error;
 mod failure;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod marshal;
 mod message;

@@ -1,6 +1,6 @@
 //! `#[service]`: a trait becomes a client stub and a server dispatcher.
 //!
-//! The road of a trait through this crate is one function, `pipeline`:
+//! The road of a trait through this crate is one function, `pipeline::run`:
 //!
 //! ```text
 //! tokens -- parse --> syntax -- model --> Service -- check --> Service -- expand --> tokens
@@ -15,13 +15,13 @@
 
 mod check;
 mod expand;
+#[cfg(test)]
+mod fuzzing;
 mod keys;
 mod model;
 mod parse;
+mod pipeline;
 mod report;
-
-use proc_macro2::TokenStream;
-use report::Report;
 
 /// Turns a trait into a service: the trait to implement, a client stub and a server dispatcher.
 ///
@@ -70,19 +70,7 @@ use report::Report;
 /// Every accepted and refused form is listed in `docs/service.md` of the repository.
 #[proc_macro_attribute]
 pub fn service(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    pipeline(options.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
-}
-
-/// parse -> model -> check -> expand: see the crate's documentation.
-fn pipeline(options: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let mut report = Report::default();
-    let options = parse::options(options, &mut report);
-    let service = parse::item(item, &mut report).map(|item| model::service(options, item, &mut report));
-    if let Some(service) = &service {
-        check::service(service, &mut report);
-    }
-    report.finish()?;
-    Ok(service.iter().map(expand::service).collect())
+    pipeline::run(options.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use proc_macro2::TokenStream;
 fn expand(options: &str, item: &str) -> Result<String, Vec<String>> {
     let options: TokenStream = options.parse().expect("a test's options are tokens");
     let item: TokenStream = item.parse().expect("a test's item is tokens");
-    match pipeline(options, item) {
+    match pipeline::run(options, item) {
         Ok(tokens) => {
             let file = syn::parse2(tokens.clone())
                 .unwrap_or_else(|error| panic!("the expansion is not Rust: {error}\n{tokens}"));

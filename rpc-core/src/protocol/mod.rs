@@ -9,6 +9,9 @@ mod calls;
 mod chunks;
 mod connection;
 mod outbox;
+#[cfg(any(test, fuzzing))]
+#[path = "tests/pair.rs"]
+pub(crate) mod pair;
 mod rare_map;
 mod rare_queue;
 mod reassembly;

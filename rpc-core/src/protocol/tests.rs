@@ -7,10 +7,11 @@ mod ends;
 mod flow;
 mod hostile;
 mod large;
-mod pair;
 mod seeds;
 mod stream_ends;
 mod stream_hostile;
 mod stream_seeds;
 mod streams;
 mod time;
+
+use super::pair;

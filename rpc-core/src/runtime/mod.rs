@@ -35,6 +35,8 @@ pub(crate) use client::{Client, Handle, Lease};
 pub(crate) use clock::now;
 pub(crate) use dispatch::Registry;
 pub(crate) use flows::{Argument, Arguments, LinkInlet, send_arguments};
+#[cfg(any(test, fuzzing))]
+pub(crate) use handshake::{HandshakeError, welcome};
 pub(crate) use in_process::{InProcess, LocalCall, LocalInlet, NewLocalCall, in_process, unawaited};
 pub(crate) use link::Link;
 pub(crate) use peer_link::PeerLink;

@@ -136,7 +136,7 @@ fn no_damage_makes_it_panic() {
         let damaged = without_each(&whole);
         assert!(damaged.len() > 100);
         for item in damaged {
-            if let Ok(expanded) = pipeline(TokenStream::new(), item.clone()) {
+            if let Ok(expanded) = pipeline::run(TokenStream::new(), item.clone()) {
                 syn::parse2::<syn::File>(expanded).unwrap_or_else(|error| panic!("{error}\n{item}"));
             }
         }

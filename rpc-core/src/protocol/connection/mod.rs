@@ -372,13 +372,13 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// How many calls of the other side count as running.
-    #[cfg(test)]
-    pub(super) fn running(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn running(&self) -> usize {
         self.served.admitted().calls
     }
 
     /// What is left of calls: all zero where there are none.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn rest(&self) -> Rest {
         Rest {
             calls: self.calls.occupied(),
@@ -402,7 +402,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 }
 
 /// What is left of the calls of a connection.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rest {
     calls: usize,

@@ -319,7 +319,7 @@ impl<W> Streams<W> {
     }
 
     /// How many calls made here and there are open, and how much their streams have grown.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn rest(&self) -> (usize, usize, usize) {
         (self.here.len(), self.there.len(), self.grown)
     }

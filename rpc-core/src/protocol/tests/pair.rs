@@ -1,4 +1,7 @@
-//! Two connections joined by queues of bytes, and a clock that stands still until it is told to move.
+//! Two connections joined by queues of bytes, and a clock that stands still until it is told to move: what tests
+//! drive connections with, and fuzz targets.
+
+#![cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need a part of it"))]
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use super::super::{
+use super::{
     Batch, BatchBytes, CallFailure, CallId, CallKey, Caller, Connection, Effects, Entry, Handled, Leave,
     MAX_SLICES, NewCall, Outbox, Outcome, Reassembly, StreamKey, Taken, Violation,
 };
@@ -19,46 +22,46 @@ use crate::message::{Hello, Reason, decode_fragment};
 use crate::{Code, Error, Executed};
 
 /// Who waits for something to happen to a stream: whoever sends its items, or consumes them.
-pub(super) const PRODUCER: u32 = 1_000_000;
-pub(super) const CONSUMER: u32 = 2_000_000;
+pub(crate) const PRODUCER: u32 = 1_000_000;
+pub(crate) const CONSUMER: u32 = 2_000_000;
 
 /// A client, a server, and the time it is for both.
-pub(super) struct Pair {
-    pub(super) now: Instant,
-    pub(super) client: Side,
-    pub(super) server: Side,
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) client: Side,
+    pub(crate) server: Side,
 }
 
 /// One connection, and all that it has caused so far. Who waits is a number, what stops a call is its key.
-pub(super) struct Side {
-    pub(super) connection: Connection<Waiter, u32, CallKey>,
+pub(crate) struct Side {
+    pub(crate) connection: Connection<Waiter, u32, CallKey>,
     /// The calls that were entered here, until their outcome is taken.
     waiting: HashMap<CallId, Waiter>,
     limits: Limits,
     assembler: Assembler,
-    pub(super) reassembly: Reassembly,
+    pub(crate) reassembly: Reassembly,
     /// Bytes on their way to this side.
-    pub(super) inbox: Vec<u8>,
+    pub(crate) inbox: Vec<u8>,
     /// Who was woken, in order.
-    pub(super) woken: Vec<u32>,
+    pub(crate) woken: Vec<u32>,
     /// Calls that came and were admitted.
-    pub(super) arrived: Vec<Arrived>,
+    pub(crate) arrived: Vec<Arrived>,
     /// Running calls that were told to stop.
-    pub(super) stopped: Vec<CallKey>,
+    pub(crate) stopped: Vec<CallKey>,
     /// Ids that were cancelled without a call that runs.
-    pub(super) cancelled: Vec<u64>,
+    pub(crate) cancelled: Vec<u64>,
 }
 
 /// Who waits for a call, and what has become of it.
 #[derive(Clone)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     number: u32,
     next: Rc<RefCell<Next>>,
 }
 
 /// What there is to say of an entered call.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     Pending,
     /// It may be entered again.
     Granted,
@@ -73,38 +76,38 @@ impl Waiter {
 
 /// A call of the other side, copied out of its frame.
 #[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) key: CallKey,
-    pub(super) method: String,
-    pub(super) params: Vec<u8>,
-    pub(super) deadline: Option<Instant>,
+pub(crate) struct Arrived {
+    pub(crate) key: CallKey,
+    pub(crate) method: String,
+    pub(crate) params: Vec<u8>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Pair {
     /// Both connections are open.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Pair::with_limits(Limits::default(), Limits::default())
     }
 
-    pub(super) fn with_limits(client: Limits, server: Limits) -> Self {
+    pub(crate) fn with_limits(client: Limits, server: Limits) -> Self {
         let mut pair = Pair::connecting(client, server);
         pair.open();
         pair
     }
 
     /// The hellos have not been exchanged.
-    pub(super) fn connecting(client: Limits, server: Limits) -> Self {
+    pub(crate) fn connecting(client: Limits, server: Limits) -> Self {
         let now = Instant::now();
         Pair { now, client: Side::new(client, now), server: Side::new(server, now) }
     }
 
     /// Exchanges the hellos.
-    pub(super) fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         self.open_with(|_| {});
     }
 
     /// Exchanges the hellos, of which the server's is not what its limits would say.
-    pub(super) fn open_with(&mut self, change: impl FnOnce(&mut Hello)) {
+    pub(crate) fn open_with(&mut self, change: impl FnOnce(&mut Hello)) {
         let (of_client, mut of_server) = (self.client.hello(), self.server.hello());
         change(&mut of_server);
         self.client.open(&of_server, self.now);
@@ -112,7 +115,7 @@ impl Pair {
     }
 
     /// Carries bytes to and fro until there are none left, and keeps each call that arrives.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while self.client.connection.has_output() || self.server.connection.has_output() {
             self.client_to_server();
             self.server_to_client();
@@ -120,18 +123,18 @@ impl Pair {
     }
 
     /// Carries what the client has to say, and keeps each call that arrives.
-    pub(super) fn client_to_server(&mut self) {
+    pub(crate) fn client_to_server(&mut self) {
         let bytes = self.client.output();
         self.server.receive(&bytes, self.now).expect("an honest client");
     }
 
-    pub(super) fn server_to_client(&mut self) {
+    pub(crate) fn server_to_client(&mut self) {
         let bytes = self.server.output();
         self.client.receive(&bytes, self.now).expect("an honest server");
     }
 
     /// Lets time pass, with each side doing what is due on its way, and no bytes moving.
-    pub(super) fn wait(&mut self, time: Duration) {
+    pub(crate) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
             let due = [&self.client, &self.server].map(|side| side.connection.poll_timeout());
@@ -144,19 +147,19 @@ impl Pair {
     }
 
     /// Lets a call of the server arrive at the client: either side may call. Gives its id.
-    pub(super) fn call_of_server(&mut self, id: u8) -> u64 {
+    pub(crate) fn call_of_server(&mut self, id: u8) -> u64 {
         self.client.frame(&[0x94, 0, id, 0xa1, b'm', 0x90], self.now).expect("a call");
         u64::from(id)
     }
 
     /// Enters a plain call on the client's side.
-    pub(super) fn call(&mut self, waiter: u32) -> CallId {
+    pub(crate) fn call(&mut self, waiter: u32) -> CallId {
         self.client.call(waiter, self.now, |call| call)
     }
 }
 
 impl Side {
-    fn new(limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Side {
             connection: Connection::new(Arc::new(limits.clone()), now),
             assembler: Assembler::new(limits.frame_bytes()),
@@ -175,14 +178,16 @@ impl Side {
         Hello::new(&self.limits)
     }
 
-    fn open(&mut self, hello: &Hello, now: Instant) {
+    /// The other side says this of itself.
+    pub(crate) fn open(&mut self, hello: &Hello, now: Instant) {
+        self.reassembly = Reassembly::new(&self.limits, hello);
         let mut effects = Effects::default();
         self.connection.open(hello, now, &mut effects);
         self.take(effects);
     }
 
     /// The hello of a side that does not know streams.
-    pub(super) fn forget_streams_of_peer(&mut self, now: Instant) {
+    pub(crate) fn forget_streams_of_peer(&mut self, now: Instant) {
         let hello = Hello { has_streams: false, ..self.hello() };
         self.open(&hello, now);
     }
@@ -190,14 +195,14 @@ impl Side {
     // ---- calls ----
 
     /// Enters a call that is expected to be taken.
-    pub(super) fn call(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> CallId {
+    pub(crate) fn call(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> CallId {
         match self.enter(waiter, now, options) {
             Entry::Entered(id) | Entry::Waiting(id) => id,
             other => panic!("expected a call to be entered, got {other:?}"),
         }
     }
 
-    pub(super) fn enter(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> Entry {
+    pub(crate) fn enter(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> Entry {
         let waiter = Waiter::new(waiter);
         let entry = self.connection.enter(&options(plain()), now, || waiter.clone());
         self.entered(entry, waiter)
@@ -211,14 +216,14 @@ impl Side {
     }
 
     /// Sends a call that was granted its place.
-    pub(super) fn resume(&mut self, id: CallId, waiter: u32, now: Instant) -> CallId {
+    pub(crate) fn resume(&mut self, id: CallId, waiter: u32, now: Instant) -> CallId {
         match self.resume_as(id, waiter, now, |call| call) {
             Entry::Entered(id) => id,
             other => panic!("expected a granted call to be sent, got {other:?}"),
         }
     }
 
-    pub(super) fn resume_as(
+    pub(crate) fn resume_as(
         &mut self,
         id: CallId,
         waiter: u32,
@@ -233,7 +238,7 @@ impl Side {
         self.entered(entry, waiter)
     }
 
-    pub(super) fn poll(&mut self, id: CallId) -> Next {
+    pub(crate) fn poll(&mut self, id: CallId) -> Next {
         let Some(waiter) = self.waiting.get(&id) else { return Next::Pending };
         let next = waiter.next.replace(Next::Pending);
         if let Next::Done(_) = next {
@@ -243,7 +248,7 @@ impl Side {
     }
 
     /// How a call has ended.
-    pub(super) fn outcome(&mut self, id: CallId) -> Result<Payload, CallFailure> {
+    pub(crate) fn outcome(&mut self, id: CallId) -> Result<Payload, CallFailure> {
         match self.poll(id) {
             Next::Done(Outcome { result, .. }) => result,
             other => panic!("expected an outcome, got {other:?}"),
@@ -251,18 +256,18 @@ impl Side {
     }
 
     /// The error with which a call has ended.
-    pub(super) fn error(&mut self, id: CallId) -> (Code, Executed) {
+    pub(crate) fn error(&mut self, id: CallId) -> (Code, Executed) {
         match self.outcome(id) {
             Err(CallFailure::Rpc(error)) => (error.code(), error.executed()),
             other => panic!("expected an error, got {other:?}"),
         }
     }
 
-    pub(super) fn is_moved(&mut self, id: CallId) -> bool {
+    pub(crate) fn is_moved(&mut self, id: CallId) -> bool {
         matches!(self.outcome(id), Err(CallFailure::Moved))
     }
 
-    pub(super) fn drop_call(&mut self, id: CallId) {
+    pub(crate) fn drop_call(&mut self, id: CallId) {
         let mut effects = Effects::default();
         self.waiting.remove(&id);
         self.connection.drop_call(id, &mut effects);
@@ -270,25 +275,25 @@ impl Side {
     }
 
     /// Ends a running call with a value of one byte.
-    pub(super) fn reply(&mut self, key: CallKey, value: u8) {
+    pub(crate) fn reply(&mut self, key: CallKey, value: u8) {
         self.reply_with(key, Ok(Payload::from_slice(&[value])));
     }
 
-    pub(super) fn reply_with(&mut self, key: CallKey, reply: Result<Payload, Failure>) {
+    pub(crate) fn reply_with(&mut self, key: CallKey, reply: Result<Payload, Failure>) {
         let mut effects = Effects::default();
         self.connection.ended(key, Some((&reply, None)), &mut effects);
         self.take(effects);
     }
 
     /// Ends a running call without a reply, as one that was stopped.
-    pub(super) fn stop(&mut self, key: CallKey) {
+    pub(crate) fn stop(&mut self, key: CallKey) {
         let mut effects = Effects::default();
         self.connection.ended(key, None, &mut effects);
         self.take(effects);
     }
 
     /// Ends a running call with an error.
-    pub(super) fn fail(&mut self, key: CallKey, failure: Failure) {
+    pub(crate) fn fail(&mut self, key: CallKey, failure: Failure) {
         let mut effects = Effects::default();
         self.connection.ended(key, Some((&Err(failure), None)), &mut effects);
         self.take(effects);
@@ -297,12 +302,12 @@ impl Side {
     // ---- streams ----
 
     /// Enters a call with so many streams among its arguments.
-    pub(super) fn open_call(&mut self, waiter: u32, now: Instant, arguments: u8) -> CallId {
+    pub(crate) fn open_call(&mut self, waiter: u32, now: Instant, arguments: u8) -> CallId {
         self.call(waiter, now, |call| Plain { streams: Some(arguments), ..call })
     }
 
     /// Sends a call with streams that was granted its place.
-    pub(super) fn resume_open(&mut self, id: CallId, waiter: u32, now: Instant, arguments: u8) -> CallId {
+    pub(crate) fn resume_open(&mut self, id: CallId, waiter: u32, now: Instant, arguments: u8) -> CallId {
         match self.resume_as(id, waiter, now, |call| Plain { streams: Some(arguments), ..call }) {
             Entry::Entered(id) => id,
             other => panic!("expected a granted call to be sent, got {other:?}"),
@@ -310,43 +315,43 @@ impl Side {
     }
 
     /// Replies to a call with a stream.
-    pub(super) fn open_reply(&mut self, call: u64) -> bool {
+    pub(crate) fn open_reply(&mut self, call: u64) -> bool {
         self.connection.open_reply(call, None)
     }
 
     /// Sends items of a byte each.
-    pub(super) fn send(&mut self, key: StreamKey, items: &[u8]) -> Leave {
+    pub(crate) fn send(&mut self, key: StreamKey, items: &[u8]) -> Leave {
         self.send_as(key, items, PRODUCER + waiting(key))
     }
 
-    pub(super) fn send_as(&mut self, key: StreamKey, items: &[u8], waiter: u32) -> Leave {
+    pub(crate) fn send_as(&mut self, key: StreamKey, items: &[u8], waiter: u32) -> Leave {
         let batch = Batch { count: items.len() as u32, bytes: BatchBytes::Small(items) };
         self.connection.send_items(key, batch, |stored| *stored = Some(waiter))
     }
 
     /// Sends one item of so many bytes.
-    pub(super) fn send_one(&mut self, key: StreamKey, bytes: usize) -> Leave {
+    pub(crate) fn send_one(&mut self, key: StreamKey, bytes: usize) -> Leave {
         let item = vec![0; bytes];
         let batch = Batch { count: 1, bytes: BatchBytes::Small(&item) };
         self.connection.send_items(key, batch, |waiter| *waiter = Some(PRODUCER + waiting(key)))
     }
 
     /// Whether nobody wants a stream that goes out.
-    pub(super) fn is_over(&mut self, key: StreamKey) -> bool {
+    pub(crate) fn is_over(&mut self, key: StreamKey) -> bool {
         self.connection.is_stream_over(key, |waiter| *waiter = Some(PRODUCER + waiting(key)))
     }
 
     /// Takes the next items when so many bytes of those before have been consumed.
-    pub(super) fn take_items(&mut self, key: StreamKey, consumed: usize) -> Taken {
+    pub(crate) fn take_items(&mut self, key: StreamKey, consumed: usize) -> Taken {
         self.take_as(key, consumed, CONSUMER + waiting(key))
     }
 
-    pub(super) fn take_as(&mut self, key: StreamKey, consumed: usize, waiter: u32) -> Taken {
+    pub(crate) fn take_as(&mut self, key: StreamKey, consumed: usize, waiter: u32) -> Taken {
         self.connection.take_items(key, consumed, |stored| *stored = Some(waiter))
     }
 
     /// Takes and consumes all items that have come, and says how the stream has ended, if it has.
-    pub(super) fn drain(&mut self, key: StreamKey) -> (Vec<u8>, Option<Ending>) {
+    pub(crate) fn drain(&mut self, key: StreamKey) -> (Vec<u8>, Option<Ending>) {
         let (mut items, mut consumed) = (Vec::new(), 0);
         loop {
             match self.take_items(key, consumed) {
@@ -361,25 +366,25 @@ impl Side {
     }
 
     /// All items that have come, of a stream that goes on.
-    pub(super) fn items(&mut self, key: StreamKey) -> Vec<u8> {
+    pub(crate) fn items(&mut self, key: StreamKey) -> Vec<u8> {
         let (items, ending) = self.drain(key);
         assert!(ending.is_none(), "it has ended: {ending:?}");
         items
     }
 
     /// Nobody here consumes a stream any more.
-    pub(super) fn leave_stream(&mut self, key: StreamKey) {
+    pub(crate) fn leave_stream(&mut self, key: StreamKey) {
         let mut effects = Effects::default();
         self.connection.leave_stream(key, &mut effects);
         self.take(effects);
     }
 
-    pub(super) fn end_argument(&mut self, key: StreamKey, ending: &Ending) {
+    pub(crate) fn end_argument(&mut self, key: StreamKey, ending: &Ending) {
         self.connection.end_argument(key, ending);
     }
 
     /// Nothing is left of any call, on this side.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         let rest = self.connection.rest();
         assert_eq!(rest, Default::default(), "something is left");
         true
@@ -388,7 +393,7 @@ impl Side {
     // ---- bytes and time ----
 
     /// All bytes that wait to go out.
-    pub(super) fn output(&mut self) -> Vec<u8> {
+    pub(crate) fn output(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.connection.has_output() {
             bytes.extend(self.turn());
@@ -397,7 +402,7 @@ impl Side {
     }
 
     /// What goes out next: all that is small, and a fragment of what is large.
-    pub(super) fn turn(&mut self) -> Vec<u8> {
+    pub(crate) fn turn(&mut self) -> Vec<u8> {
         let mut effects = Effects::default();
         let mut outbox = Outbox::default();
         self.connection.take_output(&mut outbox, &mut effects);
@@ -415,14 +420,14 @@ impl Side {
     }
 
     /// Takes bytes of the other side, whether or not they end with a frame.
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Violation> {
+    pub(crate) fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Violation> {
         let taken = self.frames(bytes, now).iter().try_for_each(|frame| self.frame(frame, now));
         self.connection.awaits_fragment(self.reassembly.oldest());
         taken
     }
 
     /// Takes bytes in one batch, as a runtime does: no call of it is started before all of it was looked at.
-    pub(super) fn receive_batch(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn receive_batch(&mut self, bytes: &[u8], now: Instant) {
         let mut effects = Effects::default();
         let mut started = Vec::new();
         let frames = self.frames(bytes, now);
@@ -446,7 +451,7 @@ impl Side {
     }
 
     /// Takes bytes and refuses all calls in them, as if no method were known.
-    pub(super) fn receive_refusing(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn receive_refusing(&mut self, bytes: &[u8], now: Instant) {
         for frame in self.frames(bytes, now) {
             let mut effects = Effects::default();
             let handled = self.connection.handle(&frame, now, Payload::from_slice, &mut effects);
@@ -479,7 +484,7 @@ impl Side {
     }
 
     /// Takes one frame of the other side: a message, or a fragment of one.
-    pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), Violation> {
+    pub(crate) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let Some(fragment) = decode_fragment(frame, frame.len()) else { return self.message(frame, now) };
         let fragment = fragment.map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
         match self.reassembly.take(fragment, now)? {
@@ -489,7 +494,7 @@ impl Side {
     }
 
     /// Takes one message of the other side, and keeps the call that it may be.
-    fn message(&mut self, message: &[u8], now: Instant) -> Result<(), Violation> {
+    pub(crate) fn message(&mut self, message: &[u8], now: Instant) -> Result<(), Violation> {
         let mut effects = Effects::default();
         let handled = self.connection.handle(message, now, Payload::from_slice, &mut effects);
         self.take(effects);
@@ -502,7 +507,7 @@ impl Side {
     }
 
     /// Does what is due.
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Violation> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<(), Violation> {
         let mut effects = Effects::default();
         let result = self.connection.handle_timeout(now, &mut effects);
         self.take(effects);
@@ -513,39 +518,39 @@ impl Side {
         result
     }
 
-    pub(super) fn violated(&mut self, violation: &Violation) {
+    pub(crate) fn violated(&mut self, violation: &Violation) {
         let mut effects = Effects::default();
         self.connection.violated(violation, &mut effects);
         self.take(effects);
     }
 
     /// An attempt to connect has failed.
-    pub(super) fn attempt_failed(&mut self, error: &Error) {
+    pub(crate) fn attempt_failed(&mut self, error: &Error) {
         let mut effects = Effects::default();
         self.connection.attempt_failed(error, &mut effects);
         self.take(effects);
     }
 
     /// The other side's bytes have ended, as it said they would.
-    pub(super) fn end_of_bytes(&mut self) {
+    pub(crate) fn end_of_bytes(&mut self) {
         let mut effects = Effects::default();
         self.connection.peer_ended(&mut effects);
         self.take(effects);
     }
 
     /// Whether a call that was granted its place has to go elsewhere after all.
-    pub(super) fn cannot_resume(&mut self, id: CallId, now: Instant) -> bool {
+    pub(crate) fn cannot_resume(&mut self, id: CallId, now: Instant) -> bool {
         matches!(self.resume_as(id, 0, now, |call| call), Entry::Ended(CallFailure::Moved))
     }
 
     /// The connection is lost.
-    pub(super) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         let mut effects = Effects::default();
         self.connection.close(Error::new(Code::Unavailable, "the connection was lost"), &mut effects);
         self.take(effects);
     }
 
-    pub(super) fn take(&mut self, effects: Effects<Waiter, u32, CallKey>) {
+    pub(crate) fn take(&mut self, effects: Effects<Waiter, u32, CallKey>) {
         let ended = effects.ended.into_iter().map(|(waiter, outcome)| (waiter, Next::Done(outcome)));
         for (waiter, next) in ended.chain(effects.granted.into_iter().map(|waiter| (waiter, Next::Granted))) {
             let before = waiter.next.replace(next);
@@ -568,26 +573,26 @@ fn waiting(key: StreamKey) -> u32 {
 }
 
 /// The stream that is the reply to a call, as its caller names it and as its receiver does.
-pub(super) fn reply_of(id: CallId) -> [StreamKey; 2] {
+pub(crate) fn reply_of(id: CallId) -> [StreamKey; 2] {
     [Caller::Here, Caller::There].map(|caller| StreamKey::reply(caller, id.number()))
 }
 
 /// A stream among the arguments of a call, as its caller names it and as its receiver does.
-pub(super) fn argument_of(id: CallId, number: u8) -> [StreamKey; 2] {
+pub(crate) fn argument_of(id: CallId, number: u8) -> [StreamKey; 2] {
     [Caller::Here, Caller::There].map(|caller| StreamKey::argument(caller, id.number(), number))
 }
 
 /// A call with streams, as its receiver knows it.
-pub(super) fn key_of(id: CallId) -> CallKey {
+pub(crate) fn key_of(id: CallId) -> CallKey {
     CallKey::Stream(id.number())
 }
 
 /// A call without arguments and options.
-pub(super) type Plain = NewCall<'static>;
+pub(crate) type Plain = NewCall<'static>;
 
 static NO_ARGUMENTS: LazyLock<Payload> = LazyLock::new(|| Payload::from_slice(&[0x90]));
 
-pub(super) fn plain() -> Plain {
+pub(crate) fn plain() -> Plain {
     NewCall {
         method: "Target.method",
         payload: &NO_ARGUMENTS,
