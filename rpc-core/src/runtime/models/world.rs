@@ -24,7 +24,9 @@ use crate::failure::Reply;
 use crate::frame::{LENGTH_BYTES, length};
 use crate::limits::Limits;
 use crate::marshal::Payload;
-use crate::message::{Hello, Message, RequestHead, decode, encode_request, encode_value};
+use crate::message::{
+    GoAway, Hello, Message, Reason, RequestHead, decode, encode_goaway, encode_request, encode_value,
+};
 use crate::protocol::{Admitted, CallKey, Handled};
 use crate::service::{Method, Request, Service};
 use crate::{Address, Channel};
@@ -234,6 +236,8 @@ struct State {
     writer: Option<Waker>,
     /// Each call is answered with 1 as soon as it is sent.
     answers: bool,
+    /// The other side goes as soon as this one says that it does.
+    leaves: bool,
 }
 
 impl Wire {
@@ -266,6 +270,11 @@ impl Wire {
     /// Each call is answered from now on.
     pub(super) fn answer(&self) {
         self.lock().answers = true;
+    }
+
+    /// The other side goes from now on when this one does.
+    pub(super) fn follow(&self) {
+        self.lock().leaves = true;
     }
 
     /// Nothing can be written from now on.
@@ -358,11 +367,20 @@ impl AsyncWrite for Half {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        if state.answers {
-            messages(bytes).into_iter().filter_map(call_id).for_each(|id| state.comes(&reply(id, 1)));
+        for message in messages(bytes) {
+            match message {
+                Message::GoAway(_) if state.leaves => {
+                    state.comes(&farewell());
+                    state.ended = true;
+                }
+                message if state.answers => {
+                    call_id(message).into_iter().for_each(|id| state.comes(&reply(id, 1)));
+                }
+                _ => {}
+            }
         }
-        let answers = state.answers;
-        let reader = state.reader.take_if(|_| answers);
+        let has_come = !state.inbox.is_empty() || state.ended;
+        let reader = state.reader.take_if(|_| has_come);
         drop(state);
         reader.into_iter().for_each(Waker::wake);
         self.0.sent.lock().expect("no panic").extend_from_slice(bytes);
@@ -391,6 +409,13 @@ pub(super) fn receive(link: &Link, message: &[u8]) {
 /// Sends what waits, as a caller or the connection's task does.
 pub(super) fn flush(link: &Link) {
     link.write_or_kick(link.lock(), true, false);
+}
+
+/// What a side says that goes.
+fn farewell() -> Vec<u8> {
+    let mut message = Vec::new();
+    encode_goaway(&mut message, &GoAway { last_id: 0, reason: Reason::Drain, message: "" });
+    message
 }
 
 /// The reply to a call: a small number.
