@@ -88,10 +88,10 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All sources of a folder or file, unit tests cut off.
+/// All sources of a folder or file, unit tests and models cut off.
 fn sources(path: &Path) -> Vec<(PathBuf, String)> {
     if path.is_dir() {
-        if path.ends_with("tests") {
+        if path.ends_with("tests") || path.ends_with("models") {
             return Vec::new();
         }
         let entries = fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path());

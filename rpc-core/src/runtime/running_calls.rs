@@ -3,8 +3,7 @@
 //! A call that ends with its first poll is never among them: it costs no count that all threads would have to hand to
 //! one another, and nothing while it waits, for it does not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::{Code, Error};
 
 /// On a cache line of its own, since what lies beside it is read with every call.

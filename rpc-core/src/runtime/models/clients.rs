@@ -121,7 +121,7 @@ fn calls_that_wait_for_a_connection_are_sent_when_it_opens() {
             let caller = Channel(Way::Remote(handle));
             let caller = spawn(move || block_on(call(&caller)));
             let wire = Wire::new();
-            wire.answer();
+            wire.answer(1);
             let driver = Open::over(link, wire.clone(), &Limits::default(), Side::Opened).driver;
             let task = spawn(move || block_on(driver));
             assert_eq!(join(caller).expect("a reply"), 1);

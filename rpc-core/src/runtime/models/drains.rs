@@ -27,6 +27,7 @@ fn a_drain_ends_when_the_last_handler_has() {
         let mut replies = open.wire.replies();
         replies.sort_unstable();
         assert_eq!(replies, [1, 2], "and their replies were sent");
+        assert!(open.link.registry.running.has_room(1), "whoever has a reply may call again at once");
         tasks.into_iter().for_each(join);
     });
 }
@@ -52,7 +53,7 @@ fn a_drain_that_begins_as_the_last_handler_is_stopped_ends_too() {
 fn a_client_that_goes_lets_its_last_call_end_and_waits_for_nobody() {
     model(3, || {
         let open = Open::new(&Limits::default());
-        open.wire.answer();
+        open.wire.answer(1);
         let call: Call<u8> = open.channel.call("m", ());
         let caller = spawn(move || block_on(call));
         let (driver, link) = (open.driver, open.link);

@@ -187,6 +187,7 @@ impl Open {
         large: bool,
         handler: impl Future<Output = ()> + Send + 'static,
     ) -> HandlerTask {
+        self.link.registry.running.enter();
         HandlerTask {
             link: self.link.clone(),
             key: self.admit(id, None),
@@ -234,8 +235,9 @@ struct State {
     full: bool,
     broken: bool,
     writer: Option<Waker>,
-    /// Each call is answered with 1 as soon as it is sent.
-    answers: bool,
+    /// Calls are answered with 1 as soon as so many have been sent, and these have; none if it is none.
+    answers: usize,
+    unanswered: Vec<u64>,
     /// The other side goes as soon as this one says that it does.
     leaves: bool,
 }
@@ -267,9 +269,9 @@ impl Wire {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// Each call is answered from now on.
-    pub(super) fn answer(&self) {
-        self.lock().answers = true;
+    /// Calls are answered from now on, so many together.
+    pub(super) fn answer(&self, together: usize) {
+        self.lock().answers = together;
     }
 
     /// The other side goes from now on when this one does.
@@ -367,23 +369,23 @@ impl AsyncWrite for Half {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        self.0.sent.lock().expect("no panic").extend_from_slice(bytes);
         for message in messages(bytes) {
-            match message {
-                Message::GoAway(_) if state.leaves => {
-                    state.comes(&farewell());
-                    state.ended = true;
-                }
-                message if state.answers => {
-                    call_id(message).into_iter().for_each(|id| state.comes(&reply(id, 1)));
-                }
-                _ => {}
+            if let (Message::GoAway(_), true) = (&message, state.leaves) {
+                state.comes(&farewell());
+                state.ended = true;
+            }
+            state.unanswered.extend(call_id(message));
+        }
+        if state.answers > 0 && state.unanswered.len() >= state.answers {
+            for id in std::mem::take(&mut state.unanswered) {
+                state.comes(&reply(id, 1));
             }
         }
         let has_come = !state.inbox.is_empty() || state.ended;
         let reader = state.reader.take_if(|_| has_come);
         drop(state);
         reader.into_iter().for_each(Waker::wake);
-        self.0.sent.lock().expect("no panic").extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
