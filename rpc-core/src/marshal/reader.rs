@@ -155,11 +155,11 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Charges a value of type `T` for what it takes beyond the place that its parent has for it: then it can
-    /// only live in an allocation of its own, as what is in a `Box` does.
+    /// Charges a value of type `T` that is larger than the place that its parent has for it: then that place is for a
+    /// pointer, and the value is in an allocation of its own, as what is in a `Box` is.
     #[inline]
     pub(super) fn charge_own<T>(&mut self) -> Result<(), Fault> {
-        if GUARDED && size_of::<T>() > self.room { self.charge(size_of::<T>() - self.room) } else { Ok(()) }
+        if GUARDED && size_of::<T>() > self.room { self.charge(size_of::<T>()) } else { Ok(()) }
     }
 
     /// How many elements a collection may be told to expect: never more than follow, and few enough that room
