@@ -256,6 +256,11 @@ impl Link {
         }
     }
 
+    /// Whether its connection has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     /// Sees to it that what waits goes out: the caller writes it `at_once`, or the connection's task is
     /// woken, also for a `timer` that is due earlier than it knows.
     #[inline]

@@ -295,10 +295,10 @@ impl Connections {
     }
 
     /// Links of connections that have ended are swept out when they are more than those that have not: even the weak ones
-    /// keep their memory.
+    /// keep their memory. A handler that is about to be dropped may have one as well.
     fn sweep(&mut self) {
         if self.links.len() > 2 * self.tasks.len() {
-            self.links.retain(|link| link.strong_count() > 0);
+            self.links.retain(|link| link.upgrade().is_some_and(|link| !link.is_over()));
             self.links.shrink_to(2 * self.tasks.len());
         }
     }
