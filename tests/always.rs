@@ -23,7 +23,7 @@ async fn begin() -> ((), Neighbour) {
 
 #[test]
 fn a_case_that_leaves_nothing_passes() {
-    for always in [Always::in_memory(), Always::on_sockets()] {
+    for always in [Always::in_memory(), Always::on_sockets(), Always::on_threads()] {
         always.holds(begin, async |()| {
             let task = tokio::spawn(async { vec![7_u8; 1 << 20].len() });
             assert_eq!(task.await.expect("no panic"), 1 << 20);
@@ -51,14 +51,22 @@ fn a_task_that_is_left_is_noticed() {
 #[test]
 #[should_panic(expected = "heap: ")]
 fn memory_that_is_left_is_noticed() {
-    Always::in_memory().holds(begin, async |()| std::mem::forget(vec![7_u8; 30_000]));
+    Always::in_memory().holds(begin, async |()| std::mem::forget(vec![7_u8; 12_000]));
+}
+
+#[test]
+#[should_panic(expected = "bytes were taken from the heap")]
+fn memory_that_was_taken_meanwhile_is_noticed() {
+    Always::in_memory().with_heap(1 << 20).holds(begin, async |()| {
+        tokio::spawn(async { vec![7_u8; 1 << 20].len() }).await.expect("no panic");
+    });
 }
 
 #[test]
 #[should_panic(expected = "heap: ")]
 fn memory_that_a_task_has_left_is_noticed() {
     Always::in_memory().holds(begin, async |()| {
-        let task = tokio::spawn(async { std::mem::forget(vec![7_u8; 30_000]) });
+        let task = tokio::spawn(async { std::mem::forget(vec![7_u8; 12_000]) });
         task.await.expect("no panic");
     });
 }
@@ -81,6 +89,14 @@ fn a_panic_that_nobody_has_joined_is_noticed() {
         while !task.is_finished() {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+#[test]
+#[should_panic(expected = "so many have panicked")]
+fn a_panic_on_another_thread_is_noticed() {
+    Always::on_threads().holds(begin, async |()| {
+        assert!(tokio::spawn(async { panic!("nobody is to see this") }).await.is_err());
     });
 }
 

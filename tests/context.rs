@@ -1,5 +1,7 @@
 //! What a handler knows of its call, and what the calls it makes inherit.
 
+#[path = "support/always/mod.rs"]
+mod always;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
@@ -7,6 +9,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use always::{Always, bystander};
 use rpc::{Code, Context, Error, Executed, Server, service};
 use serde::{Deserialize, Serialize};
 use support::{Event, Events, Recorder, Serving, Way, patiently};
@@ -354,6 +357,25 @@ async fn case_63_a_cancel_goes_down_the_whole_chain() {
         let took = cancelled.elapsed();
         assert!(took < Duration::from_millis(200), "{took:?}, {way:?}");
     }
+}
+
+#[test]
+fn case_63_a_chain_that_is_cancelled_leaves_nothing() {
+    let begin = async || (Chain::of(3, Way::Memory).await, bystander().await);
+    Always::in_memory().holds(begin, async |chain| {
+        for _ in 0..10 {
+            let mut call = chain.client.hold();
+            tokio::select! {
+                _ = &mut call => panic!("nobody ends it"),
+                () = chain.events.until(Event::Started(2)) => {}
+            }
+            let cancelled = tokio::time::Instant::now();
+            drop(call);
+            chain.events.until(Event::Dropped(2)).await;
+            let took = cancelled.elapsed();
+            assert!(took < Duration::from_millis(200), "{took:?}");
+        }
+    });
 }
 
 #[tokio::test]

@@ -303,29 +303,36 @@ fn case_59_a_cancel_of_an_unknown_id_is_ignored() {
 
 #[test]
 fn case_62_one_call_above_the_limit_is_refused_and_not_executed() {
-    Victim::attacked_with(Limits::default().with_calls(4), async |victim| {
-        let mut raw = Raw::open(&victim.url).await;
-        for id in 1..=4 {
-            raw.say(&wire::request(id, "Target.hold", &[0x90])).await;
-        }
-        victim.ledger.running(4).await;
-        let started = victim.ledger.started();
-        let refused = raw.call(5, "Target.add", &sum()).await;
-        let (_, code, executed, message) = refused.error();
-        assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
-        assert!(message.contains('4'), "{message}");
-        assert_eq!(victim.ledger.started(), started);
-        // One-way calls, which nobody could tell that they are refused, count apart.
-        raw.say(&wire::array(&[&[2], &wire::text("Target.add"), &sum()])).await;
-        // Another connection has a limit of its own.
-        victim.serves_neighbours().await;
+    for limit in [Limits::default().calls(), 4] {
+        Victim::attacked_with(Limits::default().with_calls(limit), async |victim| {
+            let above = limit as u64 + 1;
+            let mut raw = Raw::open(&victim.url).await;
+            for id in 1..above {
+                raw.say(&wire::request(id, "Target.hold", &[0x90])).await;
+            }
+            victim.ledger.running(limit).await;
+            let started = victim.ledger.started();
+            let refused = raw.call(above, "Target.add", &sum()).await;
+            let (_, code, executed, message) = refused.error();
+            assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
+            assert!(message.contains(&limit.to_string()), "{message}");
+            assert_eq!(victim.ledger.started(), started);
+            // One-way calls, which nobody could tell that they are refused, count apart.
+            raw.say(&wire::array(&[&[2], &wire::text("Target.add"), &sum()])).await;
+            // Another connection has a limit of its own.
+            victim.serves_neighbours().await;
 
-        raw.say(&wire::cancel(1)).await;
-        victim.ledger.running(3).await;
-        assert_eq!(raw.call(6, "Target.add", &sum()).await.value(), (6, &Value::Uint(3)));
-        assert_eq!(victim.ledger.started(), started + 3, "the one-way one, the neighbour's, and this one");
-        drop(raw);
-    });
+            raw.say(&wire::cancel(1)).await;
+            victim.ledger.running(limit - 1).await;
+            assert_eq!(raw.call(above, "Target.add", &sum()).await.value(), (above, &Value::Uint(3)));
+            assert_eq!(
+                victim.ledger.started(),
+                started + 3,
+                "the one-way one, the neighbour's, and this one"
+            );
+            drop(raw);
+        });
+    }
 }
 
 #[test]

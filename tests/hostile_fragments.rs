@@ -272,6 +272,51 @@ fn case_05_and_06_fragments_in_slices_of_any_size() {
 }
 
 #[test]
+fn case_26_small_calls_pass_between_the_fragments_of_a_large_one() {
+    Victim::attacked(async |victim| {
+        let mut raw = open(&victim.url).await;
+        let fragments = in_fragments(7, &large(1, 2 << 20), 64 << 10);
+        let (last, fragments) = fragments.split_last().expect("more than one");
+        for (id, fragment) in (2..).zip(fragments) {
+            raw.say(fragment).await;
+            assert_eq!(raw.call(id, "Target.add", &sum()).await.value(), (id, &Value::Uint(3)));
+        }
+        raw.say(last).await;
+        assert_eq!(raw.recv().await.expect("a reply").value(), (1, &Value::Uint(2 << 20)));
+    });
+}
+
+#[test]
+fn case_26_small_replies_pass_between_the_fragments_of_a_large_one() {
+    Victim::attacked(async |victim| {
+        let mut raw = open(&victim.url).await;
+        let sevens = wire::array(&[&wire::uint(2 << 20)]);
+        raw.say(&wire::request(1, "Target.sevens", &sevens)).await;
+        let (mut come, mut rest) = (0, u64::MAX);
+        for id in 2..20 {
+            raw.say(&wire::request(id, "Target.add", &sum())).await;
+            let mut between = 0;
+            loop {
+                let message = raw.recv().await.expect("a fragment or a reply");
+                match message.elements() {
+                    [Value::Uint(14), _, left, Value::Binary(data)] => {
+                        (come, rest) = (come + data.len(), left.uint());
+                        between += data.len();
+                    }
+                    _ => break assert_eq!(message.value(), (id, &Value::Uint(3))),
+                }
+            }
+            // What a pipe holds, and one fragment or two.
+            assert!(between <= 256 << 10, "{between} bytes of the large one came before a small reply");
+        }
+        assert!(rest > 0, "the large one is still on its way after {come} bytes");
+        while rest > 0 {
+            rest = raw.recv().await.expect("a fragment").elements()[2].uint();
+        }
+    });
+}
+
+#[test]
 fn case_04_an_end_within_a_large_call_starts_nothing() {
     Victim::attacked(async |victim| {
         let before = victim.ledger.started();

@@ -359,6 +359,26 @@ fn case_82_a_connection_above_the_limit_is_refused_and_those_below_go_on() {
 }
 
 #[test]
+fn case_82_connection_10_001_is_refused() {
+    Victim::attacked(async |victim| {
+        let most = Limits::default().connections();
+        assert_eq!(most, 10_000);
+        // The neighbour is the first.
+        let mut below = Vec::new();
+        for _ in 1..most {
+            below.push(Raw::open(&victim.url).await);
+        }
+        assert!(Raw::connect(&victim.url).await.is_closed_silently().await <= SECOND / 10);
+        let last = below.last_mut().expect("there are some");
+        last.call(1, "Target.add", &wire::array(&[&[1], &[2]])).await;
+        for raw in below {
+            drop(raw);
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn case_83_half_open_connections_above_their_limit_wait_for_those_before_them() {
     let limits = Limits::default().with_half_open(2);
     Victim::attacked_with(limits, async |victim| {

@@ -7,9 +7,11 @@ mod hostile;
 use std::time::Duration;
 
 use hostile::raw::{Liar, Raw};
-use hostile::wire::{self, DEADLINE_EXCEEDED, NO, RESOURCE_EXHAUSTED, STALL, Value, framed};
+use hostile::wire::{
+    self, CALM, DEADLINE_EXCEEDED, FRAME, INVALID_ARGUMENT, NO, RESOURCE_EXHAUSTED, STALL, Value, framed,
+};
 use hostile::{TargetClient, Victim};
-use rpc::{Code, Executed, Limits};
+use rpc::{Channel, Code, Executed, Limits};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
@@ -205,5 +207,215 @@ fn a_server_reads_no_more_than_it_can_answer() {
         }
         recv = raw.recv;
         drop((recv, writing.await.expect("joined")));
+    });
+}
+
+#[test]
+fn the_hello_may_take_as_long_as_was_set() {
+    for timeout in [Limits::default().hello_timeout(), SECOND] {
+        Victim::attacked_with(Limits::default().with_hello_timeout(timeout), async |victim| {
+            let took = Raw::connect(&victim.url).await.is_closed_silently().await;
+            assert!((timeout..timeout + SECOND / 10).contains(&took), "{took:?} of {timeout:?}");
+        });
+    }
+}
+
+/// A message of so many bytes in all.
+fn of_size(size: usize) -> Vec<u8> {
+    let request = |data: usize| {
+        let params = wire::array(&[&wire::text(""), &wire::binary(&vec![7; data])]);
+        wire::request(1, "Target.length", &params)
+    };
+    let message = request(size - request(0).len());
+    assert_eq!(message.len(), size);
+    message
+}
+
+#[test]
+fn messages_in_fragments_may_be_as_long_as_was_set() {
+    for limit in [Limits::default().message_bytes(), 100_000] {
+        Victim::attacked_with(Limits::default().with_message_bytes(limit), async |victim| {
+            let open = async || {
+                let mut raw = Raw::connect(&victim.url).await;
+                raw.greet(&wire::hello_with(1, 1, &["fragments"], &[])).await;
+                raw
+            };
+            // What is said to follow is too much by one byte: nothing of it need come.
+            let mut raw = open().await;
+            raw.say(&wire::fragment(1, Some(limit as u64), b"x")).await;
+            assert_eq!(raw.is_sent_away().await.reason, FRAME, "{limit}");
+            let mut raw = open().await;
+            raw.say(&wire::fragment(1, Some(limit as u64 - 1), b"x")).await;
+            assert_eq!(raw.call(2, "Target.add", &sum()).await.value(), (2, &Value::Uint(3)));
+            if limit < 1 << 20 {
+                let mut raw = open().await;
+                for fragment in wire::in_fragments(1, &of_size(limit), 10_000) {
+                    raw.say(&fragment).await;
+                }
+                assert_eq!(raw.recv().await.expect("a reply").value().0, 1);
+            }
+        });
+    }
+}
+
+#[test]
+fn of_a_stream_as_much_may_wait_as_was_set() {
+    for window in [Limits::default().stream_bytes(), 1_000] {
+        Victim::attacked_with(Limits::default().with_stream_bytes(window), async |victim| {
+            let streams = wire::array(&[&wire::stream(1), &wire::stream(2)]);
+            // Of a byte each: the window exactly, a message beyond it, and one more.
+            for (sizes, is_borne) in
+                [(vec![window], true), (vec![window - 1, 500], true), (vec![window, 1], false)]
+            {
+                let mut raw = Raw::open_streams(&victim.url, 1).await;
+                raw.say(&wire::open(1, "Target.neglect", 2, &streams)).await;
+                for size in sizes {
+                    raw.say(&wire::items(1, 1, &vec![vec![7]; size])).await;
+                }
+                if is_borne {
+                    let reply = raw.call(2, "Target.add", &sum()).await;
+                    assert_eq!(reply.value(), (2, &Value::Uint(3)), "{window}");
+                } else {
+                    assert_eq!(raw.is_sent_away().await.reason, CALM, "{window}");
+                }
+                drop(raw);
+                victim.ledger.running(0).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_window_grows_as_far_as_was_set() {
+    for most in [Limits::default().max_stream_bytes(), 200_000] {
+        let limits = Limits::default().with_max_stream_bytes(most);
+        let first = limits.stream_bytes() as u64;
+        Victim::attacked_with(limits, async |victim| {
+            let mut raw = Raw::open_streams(&victim.url, 1).await;
+            let argument = wire::array(&[&wire::stream(1)]);
+            raw.say(&wire::open(1, "Target.total", 1, &argument)).await;
+            victim.ledger.running(1).await;
+            // A producer that could send more each time, to a consumer that has taken everything.
+            raw.send(&framed(&wire::blocked(1, 1)).repeat(1_000)).await;
+            raw.say(&wire::ping(77)).await;
+            let mut window = first;
+            loop {
+                match raw.recv().await.expect("it is open").elements() {
+                    [Value::Uint(13), _, _, Value::Uint(bytes)] => window += bytes,
+                    [Value::Uint(8), Value::Uint(77)] => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(window, most as u64);
+        });
+    }
+}
+
+#[test]
+fn values_may_nest_as_deep_as_was_set() {
+    let default = Limits::default().unmarshal_depth();
+    for depth in [default, 8, 200] {
+        Victim::attacked_with(Limits::default().with_unmarshal_depth(depth), async |victim| {
+            let mut raw = Raw::open(&victim.url).await;
+            // Each variant with something in it is a level.
+            let variant = [&[0x81, 0xa2][..], b"In"].concat();
+            for (levels, fits) in [(depth, true), (depth + 1, false)] {
+                let nest = [&variant.repeat(levels as usize)[..], &[0xa4], b"Leaf"].concat();
+                let reply = raw.call(1, "Target.nest", &wire::array(&[&nest])).await;
+                if fits {
+                    assert_eq!(reply.value(), (1, &Value::Uint(u64::from(levels))), "{depth}");
+                } else {
+                    assert_eq!((reply.error().1, reply.error().2), (INVALID_ARGUMENT, NO), "{depth}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn values_may_take_as_much_memory_as_was_set() {
+    for budget in [Limits::default().unmarshal_budget(), 7_000] {
+        Victim::attacked_with(Limits::default().with_unmarshal_budget(budget), async |victim| {
+            let mut raw = Raw::open(&victim.url).await;
+            // A number of one byte takes eight, so that seven of them are beyond the message's size.
+            let numbers = |count: usize| {
+                let list = [&[0xdd][..], &(count as u32).to_be_bytes(), &vec![1; count]].concat();
+                wire::array(&[&list])
+            };
+            let most = budget / 7;
+            for (count, fits) in [(most - 10, true), (most + 20, false)] {
+                let reply = raw.call(1, "Target.many", &numbers(count)).await;
+                if fits {
+                    assert_eq!(reply.value(), (1, &Value::Uint(count as u64)), "{budget}");
+                } else {
+                    assert_eq!((reply.error().1, reply.error().2), (INVALID_ARGUMENT, NO), "{budget}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_drain_takes_as_long_as_was_set() {
+    for timeout in [Limits::default().drain_timeout(), 3 * SECOND] {
+        Victim::that_goes_with(Limits::default().with_drain_timeout(timeout), async |victim| {
+            let mut raw = Raw::open(&victim.url).await;
+            raw.say(&wire::request(1, "Target.hold", &[0x90])).await;
+            victim.ledger.running(1).await;
+            let since = Instant::now();
+            let drained = victim.shutdown.shutdown();
+            while raw.recv().await.is_some() {}
+            let took = since.elapsed();
+            assert!((timeout..timeout + SECOND / 10).contains(&took), "{took:?} of {timeout:?}");
+            drained.await;
+        });
+    }
+}
+
+#[test]
+fn pauses_between_attempts_to_connect_are_those_that_were_set() {
+    let default = Limits::default();
+    let set = default.clone().with_backoff(SECOND / 10).with_max_backoff(SECOND / 3);
+    for limits in [default, set] {
+        Liar::attacks(async |liar| {
+            let channel = Channel::connect(&liar.url).limits(limits.clone()).lazy().expect("a runtime");
+            drop(liar.accept().await);
+            let mut last = Instant::now();
+            for attempt in 0..15 {
+                drop(liar.accept().await);
+                let middle = limits.backoff().as_secs_f64() * 1.6_f64.powi(attempt);
+                let middle = middle.min(limits.max_backoff().as_secs_f64());
+                let pause = last.elapsed().as_secs_f64();
+                // The clock's steps are of a millisecond.
+                let chance = middle * 0.79..=middle * 1.21 + 0.002;
+                assert!(chance.contains(&pause), "pause {attempt} of {pause} s, around {middle} s");
+                last = Instant::now();
+            }
+            drop(channel);
+        });
+    }
+}
+
+/// Whoever else is there is refused as well: neighbours are those of another server.
+#[test]
+fn calls_of_all_connections_may_be_as_many_as_was_set() {
+    Victim::that_goes_with(Limits::default().with_server_calls(3), async |victim| {
+        let mut peers = [Raw::open(&victim.url).await, Raw::open(&victim.url).await];
+        for (running, peer) in [(1, 0), (2, 0), (3, 1)] {
+            peers[peer].say(&wire::request(running as u64, "Target.hold", &[0x90])).await;
+            victim.ledger.running(running).await;
+        }
+        let started = victim.ledger.started();
+        for raw in &mut peers {
+            let refused = raw.call(9, "Target.add", &sum()).await;
+            assert_eq!((refused.error().1, refused.error().2), (RESOURCE_EXHAUSTED, NO));
+        }
+        assert_eq!(victim.ledger.started(), started);
+        peers[0].say(&wire::cancel(1)).await;
+        victim.ledger.running(2).await;
+        assert_eq!(peers[1].call(10, "Target.add", &sum()).await.value(), (10, &Value::Uint(3)));
+        drop(peers);
+        victim.ledger.running(0).await;
+        victim.dies().await;
     });
 }

@@ -463,30 +463,31 @@ fn a_flood_of_blocked_is_answered_as_often_as_a_window_grows() {
 
 #[test]
 fn a_stream_above_the_limit_is_refused_and_places_come_back() {
-    const LIMIT: usize = 3;
-    Victim::attacked_with(Limits::default().with_streams(LIMIT), async |victim| {
-        let mut raw = attack(victim).await;
-        for id in 1..=LIMIT as u64 {
-            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-        }
-        victim.ledger.running(LIMIT).await;
-        for id in 10..20 {
-            raw.say(&wire::open(id, "Target.total", 1, &one())).await;
-            raw.say(&wire::items(id, 1, &numbers([1]))).await;
-            raw.say(&wire::end(id, 1)).await;
-            let refused = next(&mut raw).await;
-            let (_, code, executed, message) = refused.error();
-            assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
-            assert!(message.contains(&LIMIT.to_string()), "{message}");
-        }
-        // Calls without streams have places of their own.
-        is_served(&mut raw, 30).await;
-        raw.say(&wire::end(2, 1)).await;
-        assert_eq!(next(&mut raw).await.value(), (2, &Value::Uint(0)));
-        raw.say(&wire::open(40, "Target.total", 1, &one())).await;
-        victim.ledger.running(LIMIT).await;
-        drop(raw);
-    });
+    for limit in [Limits::default().streams(), 3] {
+        Victim::attacked_with(Limits::default().with_streams(limit), async |victim| {
+            let mut raw = attack(victim).await;
+            for id in 1..=limit as u64 {
+                raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+            }
+            victim.ledger.running(limit).await;
+            for id in 2_010..2_020 {
+                raw.say(&wire::open(id, "Target.total", 1, &one())).await;
+                raw.say(&wire::items(id, 1, &numbers([1]))).await;
+                raw.say(&wire::end(id, 1)).await;
+                let refused = next(&mut raw).await;
+                let (_, code, executed, message) = refused.error();
+                assert_eq!((code, executed), (RESOURCE_EXHAUSTED, NO));
+                assert!(message.contains(&limit.to_string()), "{message}");
+            }
+            // Calls without streams have places of their own.
+            is_served(&mut raw, 2_030).await;
+            raw.say(&wire::end(2, 1)).await;
+            assert_eq!(next(&mut raw).await.value(), (2, &Value::Uint(0)));
+            raw.say(&wire::open(2_040, "Target.total", 1, &one())).await;
+            victim.ledger.running(limit).await;
+            drop(raw);
+        });
+    }
 }
 
 #[test]
@@ -517,7 +518,7 @@ fn case_89_a_peer_that_vanishes_with_256_streams_leaves_nothing_behind() {
 // ---- credit ----
 
 #[test]
-fn a_peer_that_gives_no_credit_is_sent_its_window_and_one_message() {
+fn case_64_a_peer_that_gives_no_credit_is_sent_its_window_and_one_message() {
     for window in [1, 100, WINDOW] {
         Victim::attacked(async |victim| {
             let mut raw = Raw::open_streams(&victim.url, window).await;
@@ -544,6 +545,35 @@ fn a_peer_that_gives_no_credit_is_sent_its_window_and_one_message() {
             assert!(took < SECOND / 10, "{took:?}");
         });
     }
+}
+
+#[test]
+fn case_65_ten_thousand_streams_opened_and_abandoned_leave_all_places_and_credit() {
+    const PLACES: usize = 64;
+    Victim::attacked_with(Limits::default().with_streams(PLACES), async |victim| {
+        let client = victim.client().await;
+        for number in 0..10_000_u64 {
+            // Some have more to give than there is credit for, and some are not looked at.
+            let count = if number % 50 == 0 { 1_000_000 } else { 5 };
+            let mut stream = client.count(count).await.expect("a place");
+            if number % 3 > 0 {
+                assert_eq!(stream.next().await.expect("an item").expect("a number"), 0);
+            }
+        }
+        victim.ledger.running(0).await;
+        let mut streams = Vec::new();
+        for _ in 0..PLACES {
+            streams.push(client.count(40_000).await.expect("a place"));
+        }
+        victim.ledger.running(PLACES).await;
+        // More than a window: its credit comes again as it is used.
+        for mut stream in streams.into_iter().step_by(16) {
+            for number in 0..40_000 {
+                assert_eq!(stream.next().await.expect("an item").expect("a number"), number);
+            }
+            assert!(stream.next().await.is_none());
+        }
+    });
 }
 
 #[test]

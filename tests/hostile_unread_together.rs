@@ -4,8 +4,10 @@
 #[path = "support/hostile/mod.rs"]
 mod hostile;
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use hostile::always::Always;
 use hostile::raw::Raw;
 use hostile::wire::{self, EXHAUSTED, STALL, framed};
 use hostile::{TargetClient, Victim};
@@ -49,104 +51,105 @@ async fn reason(mut raw: Raw) -> u64 {
     raw.is_sent_away().await.reason
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_84_replies_that_wait_on_many_connections_are_bounded_together() {
+#[test]
+fn case_84_replies_that_wait_on_many_connections_are_bounded_together() {
     let limits = Limits::default().with_unsent_bytes(8 * MEBIBYTE);
-    let victim = Victim::serve_with("mem://unread-84-together", limits).await;
-    let before = victim.ledger.started();
-    let calls: Vec<u8> = (1..=4).flat_map(|id| large(id, 3 * MEBIBYTE)).collect();
-    let mut peers = many(&victim, 12, &calls).await;
-    sleep(2 * SECOND).await;
-    let started = victim.ledger.started() - before;
-    assert!((3..=4).contains(&started), "{started} replies of 3 MiB were made, where 8 MiB may wait");
-    // What is small is answered as ever, and what is large when it is its turn.
-    victim.serves_neighbours().await;
-    let since = Instant::now();
-    // The first ones listen again when they have been in the way for three seconds, in time for the reason.
-    let reasons: Vec<_> =
-        peers.drain(..3).map(|raw| tokio::spawn(after(3 * SECOND / 2, reason(raw)))).collect();
-    let good = victim.client().await;
-    let reply = timeout(40 * SECOND, good.sevens(2 * MEBIBYTE)).await.expect("its turn comes");
-    assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
-    // Three of those before it were let in at a time, and were in the way for three seconds. For their own sake they would
-    // have been sent away after thirty.
-    assert!(since.elapsed() < 15 * SECOND, "{:?}", since.elapsed());
-    for reason in reasons {
-        assert_eq!(reason.await.expect("it was sent away"), EXHAUSTED);
-    }
-    drop(peers);
-    victim.ledger.running(0).await;
-    let reply = timeout(SECOND, good.sevens(2 * MEBIBYTE)).await.expect("nothing is in its way");
-    assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
-    drop(good);
-    victim.is_at_rest().await;
+    Victim::attacked_with(limits, async |victim| {
+        let before = victim.ledger.started();
+        let calls: Vec<u8> = (1..=4).flat_map(|id| large(id, 3 * MEBIBYTE)).collect();
+        let mut peers = many(victim, 12, &calls).await;
+        sleep(2 * SECOND).await;
+        let started = victim.ledger.started() - before;
+        assert!((3..=4).contains(&started), "{started} replies of 3 MiB were made, where 8 MiB may wait");
+        // What is small is answered as ever, and what is large when it is its turn.
+        victim.serves_neighbours().await;
+        let since = Instant::now();
+        // The first ones listen again when they have been in the way for three seconds, in time for the reason.
+        let reasons: Vec<_> =
+            peers.drain(..3).map(|raw| tokio::spawn(after(3 * SECOND / 2, reason(raw)))).collect();
+        let good = victim.client().await;
+        let reply = timeout(40 * SECOND, good.sevens(2 * MEBIBYTE)).await.expect("its turn comes");
+        assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
+        // Three of those before it were let in at a time, and were in the way for three seconds. For their own sake they would
+        // have been sent away after thirty.
+        assert!(since.elapsed() < 15 * SECOND, "{:?}", since.elapsed());
+        for reason in reasons {
+            assert_eq!(reason.await.expect("it was sent away"), EXHAUSTED);
+        }
+        drop(peers);
+        victim.ledger.running(0).await;
+        let reply = timeout(SECOND, good.sevens(2 * MEBIBYTE)).await.expect("nothing is in its way");
+        assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
+        drop(good);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_84_without_anybody_who_waits_nobody_is_in_the_way() {
+#[test]
+fn case_84_without_anybody_who_waits_nobody_is_in_the_way() {
     let limits = Limits::default().with_unsent_bytes(MEBIBYTE);
-    let victim = Victim::serve_with("mem://unread-84-alone", limits).await;
-    let mut peers = many(&victim, 1, &large(1, 3 * MEBIBYTE)).await;
-    sleep(29 * SECOND).await;
-    victim.serves_neighbours().await;
-    assert_eq!(reason(peers.remove(0)).await, STALL, "for its own sake");
-    victim.is_at_rest().await;
+    Victim::attacked_with(limits, async |victim| {
+        let mut peers = many(victim, 1, &large(1, 3 * MEBIBYTE)).await;
+        sleep(29 * SECOND).await;
+        victim.serves_neighbours().await;
+        assert_eq!(reason(peers.remove(0)).await, STALL, "for its own sake");
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_gets_every_large_reply_however_little_may_wait() {
+#[test]
+fn who_reads_gets_every_large_reply_however_little_may_wait() {
     // As soon as anything is counted there is no room for more.
     let limits = Limits::default().with_unsent_bytes(1);
-    let victim = Victim::serve_with("tcp://127.0.0.1:0", limits).await;
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        clients.push(victim.client().await);
-    }
-    for _ in 0..2 {
-        let ask = |client: &TargetClient, size| tokio::spawn(client.sevens(size));
-        let calls: Vec<_> = (0..24).map(|call| ask(&clients[call % 6], LARGE + call)).collect();
-        for (call, reply) in calls.into_iter().enumerate() {
-            let reply = timeout(60 * SECOND, reply).await.expect("its turn comes").expect("no panic");
-            assert_eq!(reply.expect("a reply").len(), LARGE + call);
+    Victim::attacked_over_tcp_but(Always::on_threads(), limits, async |victim| {
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            clients.push(victim.client().await);
         }
-    }
-    // Also if those before it give up while they wait, or as they are let in.
-    for round in 0..20_u32 {
-        let calls: Vec<_> = (0..12).map(|call| tokio::spawn(clients[call % 6].sevens(LARGE))).collect();
-        sleep(Duration::from_millis(1) * (round)).await;
-        calls.iter().step_by(2).for_each(|call| call.abort());
-        for call in calls.into_iter().skip(1).step_by(2) {
-            let reply = timeout(60 * SECOND, call).await.expect("its turn comes").expect("no panic");
-            assert_eq!(reply.expect("a reply").len(), LARGE);
+        for _ in 0..2 {
+            let ask = |client: &TargetClient, size| tokio::spawn(client.sevens(size));
+            let calls: Vec<_> = (0..24).map(|call| ask(&clients[call % 6], LARGE + call)).collect();
+            for (call, reply) in calls.into_iter().enumerate() {
+                let reply = timeout(60 * SECOND, reply).await.expect("its turn comes").expect("no panic");
+                assert_eq!(reply.expect("a reply").len(), LARGE + call);
+            }
         }
-    }
-    let reply = timeout(60 * SECOND, clients[0].sevens(LARGE)).await.expect("nothing was left in line");
-    assert_eq!(reply.expect("a reply").len(), LARGE);
+        // Also if those before it give up while they wait, or as they are let in.
+        for round in 0..20_u32 {
+            let calls: Vec<_> = (0..12).map(|call| tokio::spawn(clients[call % 6].sevens(LARGE))).collect();
+            sleep(Duration::from_millis(1) * (round)).await;
+            calls.iter().step_by(2).for_each(|call| call.abort());
+            for call in calls.into_iter().skip(1).step_by(2) {
+                let reply = timeout(60 * SECOND, call).await.expect("its turn comes").expect("no panic");
+                assert_eq!(reply.expect("a reply").len(), LARGE);
+            }
+        }
+        let reply = timeout(60 * SECOND, clients[0].sevens(LARGE)).await.expect("nothing was left in line");
+        assert_eq!(reply.expect("a reply").len(), LARGE);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_others_can_be_cancelled_and_keeps_its_deadline() {
+#[test]
+fn what_waits_for_others_can_be_cancelled_and_keeps_its_deadline() {
     let limits = Limits::default().with_unsent_bytes(MEBIBYTE);
-    let victim = Victim::serve_with("mem://unread-together-waits", limits).await;
-    let mut peers = many(&victim, 1, &large(1, 3 * MEBIBYTE)).await;
-    sleep(SECOND / 10).await;
-    let before = victim.ledger.started();
-    let [first, second, third] = [victim.client().await, victim.client().await, victim.client().await];
-    let dropped = tokio::spawn(first.sevens(3 * MEBIBYTE));
-    let expired = tokio::spawn(second.sevens(3 * MEBIBYTE).timeout(SECOND));
-    let waits = tokio::spawn(third.sevens(2 * MEBIBYTE));
-    sleep(SECOND / 10).await;
-    dropped.abort();
-    let error = expired.await.expect("no panic").expect_err("its time is over");
-    assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, Executed::Maybe));
-    assert_eq!(victim.ledger.started(), before, "nothing was started");
-    // The one in the way goes.
-    drop(peers.remove(0));
-    let reply = timeout(SECOND, waits).await.expect("there is room").expect("no panic");
-    assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
-    assert_eq!(victim.ledger.started(), before + 1);
-    drop([first, second, third]);
-    victim.is_at_rest().await;
+    Victim::attacked_with(limits, async |victim| {
+        let mut peers = many(victim, 1, &large(1, 3 * MEBIBYTE)).await;
+        sleep(SECOND / 10).await;
+        let before = victim.ledger.started();
+        let [first, second, third] = [victim.client().await, victim.client().await, victim.client().await];
+        let dropped = tokio::spawn(first.sevens(3 * MEBIBYTE));
+        let expired = tokio::spawn(second.sevens(3 * MEBIBYTE).timeout(SECOND));
+        let waits = tokio::spawn(third.sevens(2 * MEBIBYTE));
+        sleep(SECOND / 10).await;
+        dropped.abort();
+        let error = expired.await.expect("no panic").expect_err("its time is over");
+        assert_eq!((error.code(), error.executed()), (Code::DeadlineExceeded, Executed::Maybe));
+        assert_eq!(victim.ledger.started(), before, "nothing was started");
+        // The one in the way goes.
+        drop(peers.remove(0));
+        let reply = timeout(SECOND, waits).await.expect("there is room").expect("no panic");
+        assert_eq!(reply.expect("a reply").len(), 2 * MEBIBYTE);
+        assert_eq!(victim.ledger.started(), before + 1);
+        drop([first, second, third]);
+    });
 }
 
 /// What one was answered before it was sent away.
@@ -157,37 +160,39 @@ async fn end_of_flood(mut raw: Raw) -> usize {
 }
 
 /// What so many peers have been answered that flood and do not read, in bytes, where so much may wait.
-async fn flooded(name: &str, unsent_bytes: usize) -> usize {
+fn flooded(unsent_bytes: usize) -> usize {
     let limits = Limits::default().with_unsent_bytes(unsent_bytes);
-    let victim = Victim::serve_with(&format!("mem://{name}"), limits).await;
-    let burst: Vec<u8> =
-        (0..400).flat_map(|_| framed(&wire::request(1, "Target.nothing", &[0x90]))).collect();
-    let mut peers = Vec::new();
-    for _ in 0..8 {
-        peers.push(open(&victim).await);
-    }
-    // In turns, until nothing more is read of any.
-    let mut reads = vec![true; peers.len()];
-    while reads.contains(&true) {
-        for (raw, reads) in peers.iter_mut().zip(&mut reads) {
-            *reads = *reads && timeout(SECOND, raw.send(&burst)).await.is_ok();
+    let answered = Cell::new(0);
+    Victim::attacked_with(limits, async |victim| {
+        let burst: Vec<u8> =
+            (0..400).flat_map(|_| framed(&wire::request(1, "Target.nothing", &[0x90]))).collect();
+        let mut peers = Vec::new();
+        for _ in 0..8 {
+            peers.push(open(victim).await);
         }
-    }
-    victim.serves_neighbours().await;
-    let mut bytes = 0;
-    // All at once, for they are sent away at one moment.
-    let ends: Vec<_> = peers.into_iter().map(|raw| tokio::spawn(end_of_flood(raw))).collect();
-    for end in ends {
-        bytes += end.await.expect("it was sent away");
-    }
-    victim.is_at_rest().await;
-    bytes
+        // In turns, until nothing more is read of any.
+        let mut reads = vec![true; peers.len()];
+        while reads.contains(&true) {
+            for (raw, reads) in peers.iter_mut().zip(&mut reads) {
+                *reads = *reads && timeout(SECOND, raw.send(&burst)).await.is_ok();
+            }
+        }
+        victim.serves_neighbours().await;
+        let mut bytes = 0;
+        // All at once, for they are sent away at one moment.
+        let ends: Vec<_> = peers.into_iter().map(|raw| tokio::spawn(end_of_flood(raw))).collect();
+        for end in ends {
+            bytes += end.await.expect("it was sent away");
+        }
+        answered.set(bytes);
+    });
+    answered.get()
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_86_refusals_on_many_connections_are_bounded_together() {
-    let alone = flooded("unread-86-apart", usize::MAX).await;
-    let together = flooded("unread-86-together", MEBIBYTE).await;
+#[test]
+fn case_86_refusals_on_many_connections_are_bounded_together() {
+    let alone = flooded(usize::MAX);
+    let together = flooded(MEBIBYTE);
     assert!(alone > 3 * MEBIBYTE, "each of them alone takes about a mebibyte: {alone}");
     assert!(together < 2 * MEBIBYTE, "{together}");
 }

@@ -1,12 +1,15 @@
 //! Many calls at once: the limit of a connection, and handlers that keep a thread to themselves.
 
+#[path = "support/always/mod.rs"]
+mod always;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rpc::{Code, Executed, Limits, Server, service};
+use always::{Always, Neighbour, resident};
+use rpc::{Channel, Code, Executed, Limits, Server, service};
 use support::{Event, Scene, Serving, Way, patiently};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -105,7 +108,7 @@ async fn one_way_calls_wait_when_the_other_side_does_not_read() {
     let mut scene = Scene::open(Way::Memory).await;
     let address = scene.serving.as_ref().expect("a server").address.clone();
     let client =
-        support::ProbeClient::from(rpc::Channel::connect(&address).limits(limits).await.expect("connected"));
+        support::ProbeClient::from(Channel::connect(&address).limits(limits).await.expect("connected"));
     // Never yielding, the caller never lets the connection's task write.
     let mut queued = 0;
     loop {
@@ -191,28 +194,26 @@ impl Busy for Hog {
     }
 }
 
-/// Keeps a thread busy, after so many calls that were quick, and calls another method meanwhile.
-async fn others_progress_beside_a_busy_handler(quick_before: usize) {
-    let (keeps, mut kept) = mpsc::unbounded_channel();
-    let (let_go, wait) = std::sync::mpsc::channel();
-    let server = Server::new().add(BusyServer::new(Hog { keeps, let_go: Mutex::new(wait) }));
-    let serving = Serving::start(server, "tcp://127.0.0.1:0").await;
-    let client = BusyClient::connect(&serving.address).await.expect("connected");
-    for _ in 0..quick_before {
-        client.hog(false).await.expect("a reply");
-    }
-    let hog = tokio::spawn(client.hog(true));
-    patiently("the handler", kept.recv()).await.expect("it keeps a thread");
-    for number in 0..100 {
-        let quick = patiently("a reply beside a busy handler", client.quick(number)).await;
-        assert_eq!(quick.expect("a reply"), number);
-    }
-    assert!(!hog.is_finished());
-    let_go.send(()).expect("it waits");
-    assert_eq!(hog.await.expect("no panic").expect("a reply"), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn case_61_a_handler_that_does_not_yield_stops_no_other_call_of_its_connection() {
-    others_progress_beside_a_busy_handler(0).await;
+#[test]
+fn case_61_a_handler_that_does_not_yield_stops_no_other_call_of_its_connection() {
+    let begin = async || {
+        let (keeps, kept) = mpsc::unbounded_channel();
+        let (let_go, wait) = std::sync::mpsc::channel();
+        let server = resident(Server::new()).add(BusyServer::new(Hog { keeps, let_go: Mutex::new(wait) }));
+        let serving = Serving::start(server, "tcp://127.0.0.1:0").await;
+        let neighbour = Channel::connect(serving.address.as_str()).await.expect("connected");
+        ((serving, kept, let_go), Neighbour::new(neighbour))
+    };
+    Always::on_threads().holds(begin, async |(serving, kept, let_go)| {
+        let client = BusyClient::connect(serving.address.as_str()).await.expect("connected");
+        let hog = tokio::spawn(client.hog(true));
+        patiently("the handler", kept.recv()).await.expect("it keeps a thread");
+        for number in 0..100 {
+            let quick = patiently("a reply beside a busy handler", client.quick(number)).await;
+            assert_eq!(quick.expect("a reply"), number);
+        }
+        assert!(!hog.is_finished());
+        let_go.send(()).expect("it waits");
+        assert_eq!(hog.await.expect("no panic").expect("a reply"), 0);
+    });
 }

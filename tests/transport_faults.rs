@@ -2,12 +2,15 @@
 //!
 //! Time is paused, so that a call that hangs shows as one that took long.
 
+#[path = "support/always/mod.rs"]
+mod always;
 #[path = "support/lifecycle/mod.rs"]
 mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use always::{Always, bystander};
 use rpc::{Code, Error, Executed, MemoryConnector, MemoryListener, Server};
 use support::faults::{Fault, Faults, Faulty, Operation};
 use support::{ProbeClient, ProbeServer, Recorder, Serving, unused_memory};
@@ -112,126 +115,148 @@ fn failures(session: &Session) -> Vec<&Error> {
     session.outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().err()).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_70_short_and_pending_reads_and_writes_change_nothing() {
-    for end in [End::Client, End::Server] {
-        let session = session(end, Some(Fault::Slow)).await;
-        assert_eq!(failures(&session).len(), 0, "{:?}", session.outcomes);
-        assert_eq!(session.outcomes.len(), 23);
-        assert!(session.took < Duration::from_secs(1));
-        // Each byte takes two attempts, and nobody spins meanwhile.
-        let writes = session.faults.count(Operation::Write);
-        assert!(writes < 4_000, "{writes} writes");
-        let reads = session.faults.count(Operation::Read);
-        assert!(reads < 4_000, "{reads} reads");
-    }
+/// Whatever the transport does to some, others in the process are served, and nothing is left.
+fn always(case: impl AsyncFn()) {
+    Always::in_memory().holds(async || ((), bystander().await), async |()| case().await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_70_a_write_that_takes_nothing_is_an_error() {
-    for end in [End::Client, End::Server] {
-        let mut number = 0;
-        loop {
-            let session = session(end, Some(Fault::WriteZero(number))).await;
-            assert!(session.took < Duration::from_secs(6), "{end:?} {number}: {:?}", session.took);
-            if session.faults.count(Operation::Write) <= number {
-                break;
-            }
+#[test]
+fn case_70_short_and_pending_reads_and_writes_change_nothing() {
+    always(async || {
+        for end in [End::Client, End::Server] {
+            let session = session(end, Some(Fault::Slow)).await;
+            assert_eq!(failures(&session).len(), 0, "{:?}", session.outcomes);
+            assert_eq!(session.outcomes.len(), 23);
+            assert!(session.took < Duration::from_secs(1));
+            // Each byte takes two attempts, and nobody spins meanwhile.
             let writes = session.faults.count(Operation::Write);
-            assert!(writes < 100, "{writes} writes");
-            number += 1;
+            assert!(writes < 4_000, "{writes} writes");
+            let reads = session.faults.count(Operation::Read);
+            assert!(reads < 4_000, "{reads} reads");
         }
-        assert!(number >= 4, "only {number} writes");
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_70_a_write_that_is_never_ready_ends_at_the_limit() {
-    for end in [End::Client, End::Server] {
-        let mut number = 0;
-        loop {
-            let session = session(end, Some(Fault::WriteStuck(number))).await;
-            // A hello may take 5 s, a stalled write 30 s, and the end of a connection 1 s.
-            assert!(session.took < Duration::from_secs(60), "{end:?} {number}: {:?}", session.took);
-            if session.faults.count(Operation::Write) <= number {
-                break;
-            }
-            let writes = session.faults.count(Operation::Write);
-            assert!(writes < 200, "{writes} writes: it spins");
-            number += 1;
-        }
-        assert!(number >= 4, "only {number} writes");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn case_71_whatever_operation_fails_every_caller_learns_how_its_call_ended() {
-    let operations = [Operation::Read, Operation::Write, Operation::Flush, Operation::Shutdown];
-    for end in [End::Client, End::Server] {
-        for operation in operations {
+#[test]
+fn case_70_a_write_that_takes_nothing_is_an_error() {
+    always(async || {
+        for end in [End::Client, End::Server] {
             let mut number = 0;
-            let (mut not, mut maybe) = (0, 0);
             loop {
-                let session = session(end, Some(Fault::Fail(operation, number))).await;
-                let (fault, took) = (format!("{end:?} {operation:?} {number}"), session.took);
-                // At once: only the pause before another attempt to connect comes between.
-                assert!(took < Duration::from_secs(2), "{fault}: {took:?}");
-                for error in failures(&session) {
-                    assert_eq!(error.code(), Code::Unavailable, "{fault}: {error:?}");
-                    match error.executed() {
-                        Executed::No => not += 1,
-                        Executed::Maybe => maybe += 1,
-                        Executed::Yes => panic!("{fault}: {error:?}"),
-                    }
-                }
-                if session.faults.count(operation) <= number {
-                    assert_eq!(failures(&session).len(), 0, "{fault} did not happen");
+                let session = session(end, Some(Fault::WriteZero(number))).await;
+                assert!(session.took < Duration::from_secs(6), "{end:?} {number}: {:?}", session.took);
+                if session.faults.count(Operation::Write) <= number {
                     break;
                 }
+                let writes = session.faults.count(Operation::Write);
+                assert!(writes < 100, "{writes} writes");
                 number += 1;
             }
-            // All of them were reached, and they did harm.
-            assert!(number >= 1, "{end:?} {operation:?}: only {number}");
-            if operation != Operation::Shutdown {
-                assert!(not > 0 && maybe > 0, "{end:?} {operation:?}: {not} not, {maybe} maybe");
+            assert!(number >= 4, "only {number} writes");
+        }
+    });
+}
+
+#[test]
+fn case_70_a_write_that_is_never_ready_ends_at_the_limit() {
+    always(async || {
+        for end in [End::Client, End::Server] {
+            let mut number = 0;
+            loop {
+                let session = session(end, Some(Fault::WriteStuck(number))).await;
+                // A hello may take 5 s, a stalled write 30 s, and the end of a connection 1 s.
+                assert!(session.took < Duration::from_secs(60), "{end:?} {number}: {:?}", session.took);
+                if session.faults.count(Operation::Write) <= number {
+                    break;
+                }
+                let writes = session.faults.count(Operation::Write);
+                assert!(writes < 200, "{writes} writes: it spins");
+                number += 1;
+            }
+            assert!(number >= 4, "only {number} writes");
+        }
+    });
+}
+
+#[test]
+fn case_71_whatever_operation_fails_every_caller_learns_how_its_call_ended() {
+    always(async || {
+        let operations = [Operation::Read, Operation::Write, Operation::Flush, Operation::Shutdown];
+        for end in [End::Client, End::Server] {
+            for operation in operations {
+                let mut number = 0;
+                let (mut not, mut maybe) = (0, 0);
+                loop {
+                    let session = session(end, Some(Fault::Fail(operation, number))).await;
+                    let (fault, took) = (format!("{end:?} {operation:?} {number}"), session.took);
+                    // At once: only the pause before another attempt to connect comes between.
+                    assert!(took < Duration::from_secs(2), "{fault}: {took:?}");
+                    for error in failures(&session) {
+                        assert_eq!(error.code(), Code::Unavailable, "{fault}: {error:?}");
+                        match error.executed() {
+                            Executed::No => not += 1,
+                            Executed::Maybe => maybe += 1,
+                            Executed::Yes => panic!("{fault}: {error:?}"),
+                        }
+                    }
+                    if session.faults.count(operation) <= number {
+                        assert_eq!(failures(&session).len(), 0, "{fault} did not happen");
+                        break;
+                    }
+                    number += 1;
+                }
+                // All of them were reached, and they did harm.
+                assert!(number >= 1, "{end:?} {operation:?}: only {number}");
+                if operation != Operation::Shutdown {
+                    assert!(not > 0 && maybe > 0, "{end:?} {operation:?}: {not} not, {maybe} maybe");
+                }
             }
         }
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_71_a_failure_is_told_with_its_cause() {
-    for operation in [Operation::Read, Operation::Write, Operation::Flush] {
-        // The hello's are numbers 0 and up to 2.
-        let session = session(End::Client, Some(Fault::Fail(operation, 4))).await;
-        let errors = failures(&session);
-        assert!(!errors.is_empty());
-        for error in errors {
-            let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-            let expected = format!("{operation:?} ");
-            assert!(
-                causes.any(|cause| cause.to_string().starts_with(&expected)),
-                "{error:?} has no cause that speaks of the {operation:?}"
-            );
+#[test]
+fn case_71_a_failure_is_told_with_its_cause() {
+    always(async || {
+        for operation in [Operation::Read, Operation::Write, Operation::Flush] {
+            // The hello's are numbers 0 and up to 2.
+            let session = session(End::Client, Some(Fault::Fail(operation, 4))).await;
+            let errors = failures(&session);
+            assert!(!errors.is_empty());
+            for error in errors {
+                let mut causes =
+                    std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+                let expected = format!("{operation:?} ");
+                assert!(
+                    causes.any(|cause| cause.to_string().starts_with(&expected)),
+                    "{error:?} has no cause that speaks of the {operation:?}"
+                );
+            }
         }
-    }
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn case_71_a_failed_attempt_to_connect_is_an_error_and_not_the_end() {
-    let address = unused_memory();
-    let name = address.trim_start_matches("mem://");
-    let (handler, _events) = Recorder::new();
-    let server = Server::new().add(ProbeServer::new(handler.clone()));
-    let _serving = Serving::start(server, &address).await;
-    for operation in [Operation::Read, Operation::Write, Operation::Flush] {
-        let faults = Faults::new(Some(Fault::Fail(operation, 0)));
-        let connector = Faulty(MemoryConnector::new(name), faults.clone());
-        let error = ProbeClient::connect(connector).await.expect_err("no hello");
-        assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::No));
-        assert!(error.is_retryable());
-        faults.all_closed().await;
-    }
-    // The server has other clients.
-    assert_eq!(ProbeClient::connect(&address).await.expect("connected").echo(1).await.expect("a reply"), 1);
+#[test]
+fn case_71_a_failed_attempt_to_connect_is_an_error_and_not_the_end() {
+    always(async || {
+        let address = unused_memory();
+        let name = address.trim_start_matches("mem://");
+        let (handler, _events) = Recorder::new();
+        let server = Server::new().add(ProbeServer::new(handler.clone()));
+        let serving = Serving::start(server, &address).await;
+        for operation in [Operation::Read, Operation::Write, Operation::Flush] {
+            let faults = Faults::new(Some(Fault::Fail(operation, 0)));
+            let connector = Faulty(MemoryConnector::new(name), faults.clone());
+            let error = ProbeClient::connect(connector).await.expect_err("no hello");
+            assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::No));
+            assert!(error.is_retryable());
+            faults.all_closed().await;
+        }
+        // The server has other clients.
+        assert_eq!(
+            ProbeClient::connect(&address).await.expect("connected").echo(1).await.expect("a reply"),
+            1
+        );
+        serving.kill().await;
+    });
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{Instant, sleep};
 
+#[allow(unused_imports, reason = "not every test that shares this has worlds of each kind")]
 pub(crate) use self::neighbour::{Neighbour, bystander, resident};
 
 /// How soon everything is as it was.
@@ -26,47 +27,64 @@ const REST: Duration = Duration::from_secs(2);
 /// How long a test waits for that where the clock is the machine's: one under load takes longer for the same work.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much more may be on the heap after a case than before, in bytes: queues of the runtime, which is a new one in each
-/// run, and tables that have grown with a thousand connections. Most cases leave a few hundred bytes. What the process
-/// keeps of large messages for the next ones is no part of it.
-const HEAP: i64 = 16 * 1024;
+/// So long a neighbour may wait where the machine has its say in it: less than any time for which the server itself waits
+/// for somebody by default.
+const NOISE: Duration = Duration::from_secs(4);
+
+/// How much more may be on the heap after a case than before, in bytes: most cases leave nothing at all, a thousand
+/// connections at once a table that has grown. What the process keeps of large messages for the next ones is no part of it.
+const HEAP: i64 = 10 * 1024;
 
 /// What a thread keeps for the next connections and handlers is taken once. What leaks is taken by each run.
 const RUNS: usize = 3;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What time a case lives in.
+/// What a case happens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// That of the test: it moves when nobody has anything left to do.
-    Virtual,
-    /// The machine's, which sockets need.
-    Real,
+enum Ground {
+    /// One thread, and a clock that moves when nobody has anything left to do.
+    Memory,
+    /// One thread, sockets and the machine's clock.
+    Sockets,
+    /// Several threads and the machine's clock.
+    Threads,
 }
 
 /// What holds in a case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Always {
-    clock: Clock,
+    ground: Ground,
     panics: usize,
+    /// How much the heap may grow within the case, in bytes.
+    heap: u64,
     patience: Duration,
 }
 
 impl Always {
-    /// In memory, where the clock can be paused.
+    /// In memory, where the clock is paused.
     pub(crate) fn in_memory() -> Always {
-        Always { clock: Clock::Virtual, panics: 0, patience: REST }
+        Always { ground: Ground::Memory, panics: 0, heap: u64::MAX, patience: REST }
     }
 
     /// On sockets. All tests of the program must be cases, or descriptors of others are taken for theirs.
     pub(crate) fn on_sockets() -> Always {
-        Always { clock: Clock::Real, panics: 0, patience: PATIENCE }
+        Always { ground: Ground::Sockets, panics: 0, heap: u64::MAX, patience: PATIENCE }
+    }
+
+    /// Where one thread is not enough. What a case takes from the heap is not counted there, nor are descriptors.
+    pub(crate) fn on_threads() -> Always {
+        Always { ground: Ground::Threads, panics: 0, heap: u64::MAX, patience: PATIENCE }
     }
 
     /// So many handlers panic, because they are told to.
     pub(crate) fn but_panics(self, panics: usize) -> Always {
         Always { panics, ..self }
+    }
+
+    /// Meanwhile no more is taken from the heap than so many bytes, what the case takes for itself included.
+    pub(crate) fn with_heap(self, bytes: u64) -> Always {
+        Always { heap: bytes, ..self }
     }
 
     /// Waits less long for rest, where it will not come.
@@ -95,47 +113,77 @@ impl Always {
         let (mut world, mut neighbour) = runtime.block_on(async {
             let (world, mut neighbour) = begin().await;
             neighbour.settles_in().await;
+            crowd().await;
             (world, neighbour)
         });
         let mut left = Left::default();
+        let mut most = 0;
         let panicked = panics::during(self.panics == 0, || {
             let kept = rpc_core::kept_bytes() as i64;
             let heap = allocation_counter::measure(|| {
                 left = runtime.block_on(async {
-                    let before = Left::now(self.clock);
+                    let before = Left::now(self.ground);
                     neighbour.beside(case(&mut world)).await;
                     self.rests(before, &mut neighbour).await
                 });
             });
-            left.heap = heap.bytes_current - (rpc_core::kept_bytes() as i64 - kept);
+            most = heap.bytes_max;
+            if self.ground != Ground::Threads {
+                left.heap = heap.bytes_current - (rpc_core::kept_bytes() as i64 - kept);
+            }
         });
         assert_eq!(panicked, self.panics, "so many have panicked");
-        neighbour.was_served_as_ever(self.clock);
+        assert!(most <= self.heap, "{most} bytes were taken from the heap, {} may be", self.heap);
+        neighbour.was_served_as_ever(self.noise());
         runtime.block_on(async { drop((world, neighbour)) });
         left
     }
 
     fn runtime(self) -> Runtime {
-        let paused = self.clock == Clock::Virtual;
-        Builder::new_current_thread().enable_all().start_paused(paused).build().expect("a runtime")
+        let mut builder = match self.ground {
+            Ground::Threads => Builder::new_multi_thread(),
+            Ground::Memory | Ground::Sockets => Builder::new_current_thread(),
+        };
+        if self.ground == Ground::Memory {
+            builder.start_paused(true);
+        }
+        builder
+            .worker_threads(4)
+            .on_thread_start(panics::count_as_worker)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    }
+
+    /// How long a neighbour may wait beyond what is usual. In virtual time nothing holds up a call, so that is nothing.
+    fn noise(self) -> Duration {
+        if self.ground == Ground::Memory { Duration::from_millis(1) } else { NOISE }
     }
 
     /// Waits until all is as it was, as long as that may take; says what is not.
     async fn rests(self, before: Left, neighbour: &mut Neighbour) -> Left {
         let since = Instant::now();
-        if self.clock == Clock::Virtual {
+        if self.ground == Ground::Memory {
             // It costs nothing to let all of them pass, in case something is still to happen.
             neighbour.beside(sleep(self.patience)).await;
-            return Left::now(self.clock).beyond(before);
+            return Left::now(self.ground).beyond(before);
         }
         loop {
-            let left = Left::now(self.clock).beyond(before);
+            let left = Left::now(self.ground).beyond(before);
             if left.is_nothing() || since.elapsed() > self.patience {
                 return left;
             }
             // Nothing tells when a task has ended or a descriptor is closed: this is how often they are counted.
             neighbour.beside(sleep(Duration::from_millis(1))).await;
         }
+    }
+}
+
+/// Tasks that are all ready at once: the queue of a runtime grows with them, and never shrinks.
+async fn crowd() {
+    let tasks: Vec<_> = (0..2_000).map(|_| tokio::spawn(async {})).collect();
+    for task in tasks {
+        task.await.expect("no panic");
     }
 }
 
@@ -149,9 +197,9 @@ struct Left {
 }
 
 impl Left {
-    fn now(clock: Clock) -> Left {
+    fn now(ground: Ground) -> Left {
         let tasks = Handle::current().metrics().num_alive_tasks();
-        let descriptors = if clock == Clock::Real { descriptors() } else { 0 };
+        let descriptors = if ground == Ground::Sockets { descriptors() } else { 0 };
         Left { tasks, descriptors, heap: 0 }
     }
 

@@ -9,8 +9,6 @@ use std::time::Duration;
 use rpc::{Address, Channel, Server, service};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Clock;
-
 /// What neighbours call. It is on the server under attack, beside what is attacked.
 #[service]
 pub(crate) trait Greeting {
@@ -39,9 +37,6 @@ pub(crate) async fn bystander() -> Neighbour {
     tokio::spawn(bound.serve());
     Neighbour::new(Channel::connect(&address).await.expect("connected"))
 }
-
-/// So long a call may take beyond what is usual where the machine has its say in it.
-const NOISE: Duration = Duration::from_secs(1);
 
 /// An answer that does not come within this never will.
 const NEVER: Duration = Duration::from_secs(60);
@@ -104,9 +99,8 @@ impl Neighbour {
         self.slowest = self.slowest.max(since.elapsed());
     }
 
-    /// No call took more than twice what is usual. In virtual time that is nothing, for nothing holds it up.
-    pub(super) fn was_served_as_ever(&self, clock: Clock) {
-        let noise = if clock == Clock::Virtual { Duration::from_millis(1) } else { NOISE };
+    /// No call took more than twice what is usual, and this.
+    pub(super) fn was_served_as_ever(&self, noise: Duration) {
         let most = 2 * self.usual + noise;
         assert!(self.slowest <= most, "a neighbour waited for {:?}, {:?} before", self.slowest, self.usual);
     }

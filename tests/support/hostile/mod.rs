@@ -11,15 +11,18 @@ pub(crate) mod always;
 pub(crate) mod raw;
 pub(crate) mod wire;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rpc::{Address, Channel, Error, Limits, Server, ShutdownHandle, Stream, Streaming, service};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use self::always::{Always, Neighbour, bystander, resident, unused_name};
@@ -40,6 +43,11 @@ pub(crate) trait Target {
     -> (i64, u64, String, Vec<u8>);
     /// As many sevens.
     async fn sevens(&self, count: usize) -> Vec<u64>;
+    async fn keys(&self, map: HashMap<u64, u8>) -> usize;
+    /// As many zeros, which are not copied to be sent.
+    async fn zeros(&self, count: usize) -> Bytes;
+    /// Panics, in this way.
+    async fn explode(&self, how: Explosion) -> Explosive;
     /// Waits for the gate.
     async fn hold(&self) -> u64;
     /// The same, even if its caller has gone.
@@ -82,6 +90,39 @@ pub(crate) enum Nest {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Wrap(pub(crate) Option<Box<Wrap>>);
+
+/// When a handler panics.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Explosion {
+    AtOnce,
+    /// After the gate.
+    Later,
+    /// When it is dropped, with the gate open or not.
+    InDrop,
+    /// When its result is marshalled.
+    InSerialize,
+}
+
+/// The text that no caller may ever see.
+pub(crate) const SECRET: &str = "canary 9e51";
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Explosive;
+
+impl Serialize for Explosive {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("{SECRET}")
+    }
+}
+
+/// Panics when it is dropped.
+struct Mine;
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("{SECRET}")
+    }
+}
 
 /// The handler, which keeps a ledger.
 #[derive(Clone)]
@@ -165,6 +206,29 @@ impl Target for Handler {
     async fn sevens(&self, count: usize) -> Vec<u64> {
         let _entry = self.ledger.enter();
         vec![7; count]
+    }
+    async fn keys(&self, map: HashMap<u64, u8>) -> usize {
+        let _entry = self.ledger.enter();
+        map.len()
+    }
+    async fn zeros(&self, count: usize) -> Bytes {
+        let _entry = self.ledger.enter();
+        vec![0; count].into()
+    }
+    async fn explode(&self, how: Explosion) -> Explosive {
+        let _entry = self.ledger.enter();
+        let _mine = (how == Explosion::InDrop).then_some(Mine);
+        match how {
+            Explosion::AtOnce => panic!("{SECRET}"),
+            Explosion::Later | Explosion::InDrop => {
+                self.gate.acquire().await.expect("the gate is never closed").forget();
+                if how == Explosion::Later {
+                    panic!("{SECRET}");
+                }
+            }
+            Explosion::InSerialize => {}
+        }
+        Explosive
     }
     async fn hold(&self) -> u64 {
         self.wait().await
@@ -295,6 +359,7 @@ pub(crate) struct Victim {
     pub(crate) handler: Handler,
     pub(crate) neighbour: TargetClient,
     pub(crate) shutdown: ShutdownHandle,
+    serving: AbortHandle,
     tasks: usize,
 }
 
@@ -305,20 +370,36 @@ impl Victim {
     }
 
     pub(crate) fn attacked_with(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        Victim::attacked_but(Always::in_memory(), limits, attack);
+    }
+
+    /// The same, with something that does not hold.
+    pub(crate) fn attacked_but(always: Always, limits: Limits, attack: impl AsyncFn(&Victim)) {
         let begin = async || Victim::begin(&format!("mem://{}", unused_name()), limits.clone()).await;
-        Always::in_memory().holds(begin, async |victim| attack(victim).await);
+        always.holds(begin, async |victim| attack(victim).await);
     }
 
     /// The same, if the server goes in the course of it: neighbours are those of another one.
     pub(crate) fn that_goes(attack: impl AsyncFn(&Victim)) {
-        let begin = async || (Victim::serve(&unused_name()).await, bystander().await);
+        Victim::that_goes_with(Limits::default(), attack);
+    }
+
+    pub(crate) fn that_goes_with(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        let begin = async || {
+            let victim = Victim::serve_with(&format!("mem://{}", unused_name()), limits.clone()).await;
+            (victim, bystander().await)
+        };
         Always::in_memory().holds(begin, async |victim| attack(victim).await);
     }
 
     /// The same on sockets; all tests of the program must be such.
     pub(crate) fn attacked_over_tcp(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        Victim::attacked_over_tcp_but(Always::on_sockets(), limits, attack);
+    }
+
+    pub(crate) fn attacked_over_tcp_but(always: Always, limits: Limits, attack: impl AsyncFn(&Victim)) {
         let begin = async || Victim::begin("tcp://127.0.0.1:0", limits.clone()).await;
-        Always::on_sockets().holds(begin, async |victim| attack(victim).await);
+        always.holds(begin, async |victim| attack(victim).await);
     }
 
     /// The neighbour who calls all the time has the same connection as the one that a test can call with.
@@ -339,12 +420,20 @@ impl Victim {
         let server = resident(Server::new().limits(limits)).add(TargetServer::new(handler.clone()));
         let bound = server.bind(url).await.expect("an address of its own");
         let (address, shutdown): (Address, _) = (bound.local_addr(), bound.shutdown_handle());
-        tokio::spawn(bound.serve());
+        let serving = tokio::spawn(bound.serve()).abort_handle();
         let url = address.to_string();
         let neighbour = TargetClient::connect(&address).await.expect("a good client");
         assert_eq!(neighbour.add(1, 2).await.expect("a sum"), 3);
         let tasks = Handle::current().metrics().num_alive_tasks();
-        Victim { url, ledger, gate, handler, neighbour, shutdown, tasks }
+        Victim { url, ledger, gate, handler, neighbour, shutdown, serving, tasks }
+    }
+
+    /// Ends at once, as if the process had gone: connections and handlers are dropped.
+    pub(crate) async fn dies(&self) {
+        self.serving.abort();
+        while !self.serving.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A client that connects beside the neighbour.

@@ -18,6 +18,7 @@ pub(crate) const DEADLINE_EXCEEDED: u64 = 4;
 pub(crate) const RESOURCE_EXHAUSTED: u64 = 8;
 pub(crate) const UNIMPLEMENTED: u64 = 12;
 pub(crate) const INTERNAL: u64 = 13;
+pub(crate) const UNAVAILABLE: u64 = 14;
 
 /// Whether a call ran.
 pub(crate) const NO: u64 = 0;
