@@ -168,6 +168,9 @@ impl Exchange {
                 "message_bytes" => limits.with_message_bytes(value),
                 "streams" => limits.with_streams(value),
                 "stream_bytes" => limits.with_stream_bytes(value),
+                "pings_per_second" => limits.with_pings_per_second(value as u32),
+                "cancels" => limits.with_cancels(value as u32),
+                "cancels_per_second" => limits.with_cancels_per_second(value as u32),
                 _ => limits,
             };
         }

@@ -38,6 +38,8 @@ pub struct Limits {
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
     pings_per_second: u32,
+    cancels: u32,
+    cancels_per_second: u32,
     backoff: Duration,
     max_backoff: Duration,
 }
@@ -91,6 +93,8 @@ impl Default for Limits {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             pings_per_second: 10,
+            cancels: 1_000,
+            cancels_per_second: 200,
             backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(120),
         }
@@ -220,8 +224,17 @@ limits! {
     keepalive_timeout, with_keepalive_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How many pings of the other side are answered in a second, and how many at once; 10.
     ///
-    /// One more ends the connection: each costs an answer, and none carries anything.
+    /// One more ends the connection: each costs an answer, and none carries anything. Told to the other side.
     pings_per_second, with_pings_per_second: u32, 1..=u32::MAX;
+    /// How many calls the other side may cancel at once that have hardly begun; 1,000.
+    ///
+    /// Those count whose request came less than 100 ms ago, and whose handler has neither ended nor begun to give a
+    /// stream: to start it was for nothing, and what it has begun elsewhere may go on. One more than these, and than [`cancels_per_second`](Self::cancels_per_second)
+    /// make up for, ends the connection. Told to the other side, whose cancels wait for some tenths of a second then:
+    /// clients of this library are never sent away, however many calls they drop.
+    cancels, with_cancels: u32, 1..=u32::MAX;
+    /// How many such calls the other side may go on to cancel in a second; 200. Told to it.
+    cancels_per_second, with_cancels_per_second: u32, 1..=u32::MAX;
     /// How long a client waits before it connects again after a failed attempt; 1 s.
     ///
     /// Each further failure multiplies it by 1.6, up to [`max_backoff`](Self::max_backoff), and a fifth of it

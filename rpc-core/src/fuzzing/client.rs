@@ -406,7 +406,7 @@ impl History {
                 self.streams.get(&end.name.call).is_some_and(|reply| !reply.ended_there)
             }
             Message::Cancel { .. }
-            | Message::Pong
+            | Message::Pong { .. }
             | Message::GoAway(_)
             | Message::Blocked(_)
             | Message::Unknown => true,

@@ -207,7 +207,9 @@ impl Ear {
             Message::Credit(Credit { name, bytes }) => Heard::Credit { name, bytes },
             Message::GoAway(goaway) => Heard::GoAway { reason: goaway.reason },
             Message::Cancel { id } => Heard::Cancel { id },
-            Message::Items(_) | Message::Ping { .. } | Message::Pong | Message::Blocked(_) => Heard::Other,
+            Message::Items(_) | Message::Ping { .. } | Message::Pong { .. } | Message::Blocked(_) => {
+                Heard::Other
+            }
             Message::Unknown => panic!("a message that nobody knows"),
         }
     }

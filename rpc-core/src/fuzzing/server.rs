@@ -303,7 +303,7 @@ impl History {
             Message::Credit(credit) => self.expect_credit(credit),
             Message::Request(..)
             | Message::Cancel { .. }
-            | Message::Pong
+            | Message::Pong { .. }
             | Message::GoAway(_)
             | Message::Blocked(_)
             | Message::Unknown => Expected::Nothing,

@@ -26,6 +26,9 @@ const CALLS: &str = "calls";
 const MESSAGE_BYTES: &str = "message_bytes";
 const OPEN_STREAMS: &str = "streams";
 const STREAM_BYTES: &str = "stream_bytes";
+const PINGS_PER_SECOND: &str = "pings_per_second";
+const CANCELS: &str = "cancels";
+const CANCELS_PER_SECOND: &str = "cancels_per_second";
 
 /// What a side takes whose hello does not say: a part of the protocol, not a default of ours.
 const UNSAID_FRAME_BYTES: usize = 4 * 1024 * 1024;
@@ -33,6 +36,9 @@ const UNSAID_CALLS: usize = 1_024;
 const UNSAID_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 const UNSAID_STREAMS: usize = 1_024;
 const UNSAID_STREAM_BYTES: usize = 64 * 1024;
+const UNSAID_PINGS_PER_SECOND: u32 = 10;
+const UNSAID_CANCELS: u32 = 1_000;
+const UNSAID_CANCELS_PER_SECOND: u32 = 200;
 
 /// What a side says of itself.
 #[derive(Debug, PartialEq)]
@@ -48,6 +54,11 @@ pub(crate) struct Hello {
     pub(crate) streams: usize,
     /// The credit that each stream towards it begins with.
     pub(crate) stream_bytes: usize,
+    /// How often it may be pinged.
+    pub(crate) pings_per_second: u32,
+    /// How many calls that have hardly begun may be cancelled at once, and in a second.
+    pub(crate) cancels: u32,
+    pub(crate) cancels_per_second: u32,
     /// Whether it puts fragments together, and whether it knows streams.
     pub(crate) has_fragments: bool,
     pub(crate) has_streams: bool,
@@ -63,6 +74,9 @@ impl Hello {
             message_bytes: limits.message_bytes(),
             streams: limits.streams(),
             stream_bytes: limits.stream_bytes(),
+            pings_per_second: limits.pings_per_second(),
+            cancels: limits.cancels(),
+            cancels_per_second: limits.cancels_per_second(),
             has_fragments: true,
             has_streams: true,
         }
@@ -77,6 +91,9 @@ impl Hello {
             message_bytes: UNSAID_MESSAGE_BYTES,
             streams: UNSAID_STREAMS,
             stream_bytes: UNSAID_STREAM_BYTES,
+            pings_per_second: UNSAID_PINGS_PER_SECOND,
+            cancels: UNSAID_CANCELS,
+            cancels_per_second: UNSAID_CANCELS_PER_SECOND,
             has_fragments: false,
             has_streams: false,
         }
@@ -99,10 +116,21 @@ pub(crate) fn encode_hello(out: &mut Vec<u8>, hello: &Hello) {
         (OPEN_STREAMS, hello.streams),
         (STREAM_BYTES, hello.stream_bytes),
     ];
-    put_map(out, limits.len());
+    // Most sides have nothing to say of these but what is understood.
+    let rare = [
+        (PINGS_PER_SECOND, hello.pings_per_second, UNSAID_PINGS_PER_SECOND),
+        (CANCELS, hello.cancels, UNSAID_CANCELS),
+        (CANCELS_PER_SECOND, hello.cancels_per_second, UNSAID_CANCELS_PER_SECOND),
+    ];
+    let rare = rare.into_iter().filter(|(_, limit, unsaid)| limit != unsaid);
+    put_map(out, limits.len() + rare.clone().count());
     for (name, limit) in limits {
         put_str(out, name);
         put_uint(out, limit as u64);
+    }
+    for (name, limit, _) in rare {
+        put_str(out, name);
+        put_uint(out, limit.into());
     }
 }
 
@@ -133,6 +161,19 @@ pub(super) fn decode(elements: u32, mut reader: Reader<'_>) -> Result<Hello, Mal
         let value = reader.uint("a limit")?;
         // What the other side would take is no reason to send more than this machine can count.
         let clamped = usize::try_from(value).unwrap_or(usize::MAX).min(u32::MAX as usize);
+        let rare = match name {
+            PINGS_PER_SECOND => Some(&mut hello.pings_per_second),
+            CANCELS => Some(&mut hello.cancels),
+            CANCELS_PER_SECOND => Some(&mut hello.cancels_per_second),
+            _ => None,
+        };
+        if let Some(place) = rare {
+            if value == 0 {
+                return Err(Malformed::new(format!("a limit of 0 {name}, at least 1")));
+            }
+            *place = clamped as u32;
+            continue;
+        }
         let (place, least, unit) = match name {
             FRAME_BYTES => (&mut hello.frame_bytes, MIN_FRAME_BYTES, "bytes a frame"),
             CALLS => (&mut hello.calls, 1, "calls"),
@@ -180,6 +221,12 @@ mod tests {
     fn case_14_limits_of_zero_are_refused_and_huge_ones_clamped() {
         assert!(hello(0, 7, &[]).is_err());
         assert!(hello(65_536, 0, &[]).is_err());
+        for name in [PINGS_PER_SECOND, CANCELS, CANCELS_PER_SECOND] {
+            let mut out = vec![0x95, 10, 1, 1, 0x90, 0x81];
+            put_str(&mut out, name);
+            put_uint(&mut out, 0);
+            assert!(decode_hello(&out).is_err(), "{name}");
+        }
         let clamped = hello(u64::MAX, u64::MAX, &[]).expect("a hello");
         assert_eq!((clamped.frame_bytes, clamped.calls), (u32::MAX as usize, u32::MAX as usize));
     }
@@ -201,8 +248,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut out = Vec::new();
-        let written = Hello::new(&Limits::default().with_calls(5).with_streams(6).with_stream_bytes(7));
-        encode_hello(&mut out, &written);
-        assert_eq!(decode_hello(&out).expect("a hello"), written);
+        let limits = Limits::default().with_calls(5).with_streams(6).with_stream_bytes(7);
+        let rare = limits.clone().with_pings_per_second(8).with_cancels(9).with_cancels_per_second(10);
+        for limits in [limits, rare] {
+            let written = Hello::new(&limits);
+            out.clear();
+            encode_hello(&mut out, &written);
+            assert_eq!(decode_hello(&out).expect("a hello"), written);
+        }
     }
 }

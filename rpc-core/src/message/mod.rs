@@ -61,7 +61,9 @@ pub(crate) enum Message<'a> {
     Ping {
         token: u64,
     },
-    Pong,
+    Pong {
+        token: u64,
+    },
     GoAway(GoAway<'a>),
     Items(Items<'a>),
     End(End<'a>),
@@ -111,7 +113,7 @@ pub(crate) fn decode(
         kind::PING | kind::PONG => {
             expect(2)?;
             let token = reader.uint("the token of a ping")?;
-            reader.end(if kind == kind::PING { Message::Ping { token } } else { Message::Pong })
+            reader.end(if kind == kind::PING { Message::Ping { token } } else { Message::Pong { token } })
         }
         kind::GOAWAY => {
             expect(4)?;

@@ -109,7 +109,8 @@ pub(crate) struct Calls<C> {
     free: Option<usize>,
     sequence: u64,
     occupied: usize,
-    /// Calls that hold a place on the other side: granted or sent, and those whose streams have not ended.
+    /// Calls that hold a place on the other side: granted or sent, and those whose streams have not ended or whose
+    /// cancels have not been sent.
     placed: [usize; 2],
     queues: [RareQueue<CallId>; 2],
     /// No deadline is earlier than this.
@@ -172,6 +173,16 @@ impl<C: Clone> Calls<C> {
     #[inline]
     pub(crate) fn placed(&self, place: Place) -> usize {
         self.placed[place as usize]
+    }
+
+    /// A call that nobody waits for any more has not been cancelled yet, and keeps its place.
+    pub(crate) fn keep_place(&mut self) {
+        self.placed[Place::Call as usize] += 1;
+    }
+
+    /// Now it is.
+    pub(crate) fn leave_place(&mut self) {
+        self.placed[Place::Call as usize] -= 1;
     }
 
     /// A call with streams is over, the last of them included.

@@ -6,6 +6,7 @@
 //! either side may call the other.
 
 mod calls;
+mod cancels;
 mod chunks;
 mod connection;
 mod outbox;
@@ -14,6 +15,7 @@ mod outbox;
 pub(crate) mod pair;
 mod rare_map;
 mod rare_queue;
+mod rate;
 mod reassembly;
 mod served;
 mod streams;

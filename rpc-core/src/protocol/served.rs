@@ -3,7 +3,7 @@
 //! A call that ends the moment it is started leaves no trace but a count; one that goes on is kept with a handle
 //! `H` by which it can be stopped.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rare_map::RareMap;
 
@@ -34,6 +34,7 @@ impl CallKey {
 /// All calls of the other side that have been admitted and have not ended.
 #[derive(Debug)]
 pub(crate) struct Served<H> {
+    begun: Instant,
     /// All admitted calls, also those that are about to run and have not been kept.
     admitted: Counts,
     kept: RareMap<CallKey, Kept<H>>,
@@ -71,18 +72,38 @@ impl Counts {
     }
 }
 
+/// A moment in four bytes: it lies in each call that goes on, and of an age that comes round after weeks nothing hangs.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    milliseconds: u32,
+}
+
+impl Came {
+    fn at(now: Instant, begun: Instant) -> Self {
+        Came { milliseconds: now.saturating_duration_since(begun).as_millis() as u32 }
+    }
+
+    /// To a millisecond.
+    fn age(self, now: Instant, begun: Instant) -> Duration {
+        Duration::from_millis(Came::at(now, begun).milliseconds.wrapping_sub(self.milliseconds).into())
+    }
+}
+
 #[derive(Debug)]
 struct Kept<H> {
     /// Gone once it has been used.
     handle: Option<H>,
     deadline: Option<Instant>,
+    came: Came,
     /// Its caller has gone or has been told: whatever comes now is not sent.
     silent: bool,
 }
 
-impl<H> Default for Served<H> {
-    fn default() -> Self {
+impl<H> Served<H> {
+    /// Of a connection that begins now.
+    pub(crate) fn new(begun: Instant) -> Self {
         Served {
+            begun,
             admitted: Counts::default(),
             kept: RareMap::default(),
             oneways: 0,
@@ -90,9 +111,7 @@ impl<H> Default for Served<H> {
             earliest: None,
         }
     }
-}
 
-impl<H> Served<H> {
     /// How many calls are admitted and have not ended, cancelled ones that still run included.
     pub(crate) fn admitted(&self) -> Counts {
         self.admitted
@@ -134,12 +153,15 @@ impl<H> Served<H> {
         key
     }
 
-    /// Keeps an admitted call that goes on.
-    pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>) {
+    /// Keeps an admitted call that goes on, and came at some time.
+    pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>, since: Instant) {
         if let Some(deadline) = deadline {
             self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
         }
-        self.kept.insert(key, Kept { handle: Some(handle), deadline, silent: false });
+        self.kept.insert(
+            key,
+            Kept { handle: Some(handle), deadline, came: Came::at(since, self.begun), silent: false },
+        );
     }
 
     /// Changes the handle of a kept call; false if it has been stopped meanwhile.
@@ -170,12 +192,14 @@ impl<H> Served<H> {
         }
     }
 
-    /// The caller has gone: gives the handle to stop the call by. It counts until it has really ended.
-    pub(crate) fn cancel(&mut self, id: u64) -> Option<H> {
+    /// The caller has gone: gives the handle to stop the call by, and for how long it has been here. It counts until it has
+    /// really ended.
+    pub(crate) fn cancel(&mut self, id: u64, now: Instant) -> Option<(H, Duration)> {
         let key = CallKey::of(id).into_iter().find(|key| self.kept.contains_key(key))?;
         let kept = self.kept.get_mut(&key)?;
         kept.silent = true;
-        kept.handle.take()
+        let age = kept.came.age(now, self.begun);
+        kept.handle.take().map(|handle| (handle, age))
     }
 
     /// Gives the keys and handles of calls whose deadline has passed.

@@ -3,6 +3,7 @@
 
 mod back;
 mod both_ways;
+mod cancels;
 mod ends;
 mod flow;
 mod hostile;

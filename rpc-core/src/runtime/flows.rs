@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::coop;
 
 use super::blocking::Home;
+use super::clock::now;
 use super::link::Link;
 use crate::failure::{Ending, Failure};
 use crate::marshal::{ItemWriter, Shape};
@@ -212,7 +213,8 @@ impl Link {
     }
 
     fn leave_stream(&self, key: StreamKey) {
-        self.change(|connection, effects| connection.leave_stream(key, effects));
+        let now = now();
+        self.change(|connection, effects| connection.leave_stream(key, now, effects));
     }
 
     fn send_items(&self, key: StreamKey, batch: Batch<'_>, more: bool, waker: &Waker) -> Leave {

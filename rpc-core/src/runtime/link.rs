@@ -156,7 +156,8 @@ impl Link {
 
     /// A caller has gone.
     pub(crate) fn drop_call(&self, id: CallId) {
-        self.change(|connection, effects| connection.drop_call(id, effects));
+        let now = now();
+        self.change(|connection, effects| connection.drop_call(id, now, effects));
     }
 
     /// Changes something about the connection, and sees to it that what this says goes out.
@@ -164,7 +165,8 @@ impl Link {
         let mut effects = LinkEffects::default();
         let mut shared = self.lock();
         change(&mut shared.connection, &mut effects);
-        self.write_or_kick(shared, false, false);
+        let timer = shared.is_earlier(shared.connection.cancels_due());
+        self.write_or_kick(shared, false, timer);
         // Outside of the lock: a waker may be anybody's code.
         effects.run();
     }

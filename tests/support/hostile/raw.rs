@@ -97,6 +97,19 @@ impl Raw {
         reply
     }
 
+    /// The same where the other side may send this one away meanwhile: then gives the reason.
+    pub(crate) async fn call_or_end(&mut self, id: u64, method: &str, params: &[u8]) -> Result<Value, u64> {
+        self.say(&wire::request(id, method, params)).await;
+        loop {
+            let message = self.recv().await.expect("a reply, or why there is none");
+            match message.elements() {
+                [Value::Uint(9), _, reason, _] => return Err(reason.uint()),
+                _ if message.id() == id => return Ok(message),
+                _ => {}
+            }
+        }
+    }
+
     /// Outcome C: closed, without a byte. Says how long that took.
     pub(crate) async fn is_closed_silently(&mut self) -> Duration {
         let since = Instant::now();

@@ -6,7 +6,7 @@ use super::super::calls::{CallFailure, CallId, IN_FRAGMENTS, Place, deadline_exc
 use super::super::streams::{Caller, StreamKey};
 use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, Entry, HEAD_BYTES, NewCall, Phase};
-use crate::message::{RequestHead, encode_cancel, encode_request};
+use crate::message::{RequestHead, encode_request};
 use crate::{Code, Error, Executed};
 
 impl<C: Clone, W, H> Connection<C, W, H> {
@@ -75,31 +75,31 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// A caller has gone: its call is taken back if it still lies here, and cancelled if not.
-    pub(crate) fn drop_call(&mut self, id: CallId, effects: &mut Effects<C, W, H>) {
+    pub(crate) fn drop_call(&mut self, id: CallId, now: Instant, effects: &mut Effects<C, W, H>) {
         let sent = self.calls.abandon(id);
         if self.streams.get(Caller::Here, id.number()).is_some() {
             // Also if its reply has come: then nobody takes the stream in it.
-            self.leave_call(id.number(), effects);
+            self.leave_call(id.number(), now, effects);
         } else if let (Some(at), true) = (sent, self.is_open()) {
-            self.leave(id, at);
+            self.leave(id, at, now);
         }
         self.grant(effects);
     }
 
     /// Nobody waits any more for a call with streams that was sent.
-    pub(super) fn leave_call(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
+    pub(super) fn leave_call(&mut self, call: u64, now: Instant, effects: &mut Effects<C, W, H>) {
         self.streams.leave(StreamKey::reply(Caller::Here, call));
-        self.cancel_streams(call, effects);
+        self.cancel_streams(call, now, effects);
     }
 
     /// Nobody waits any more for a call that was sent at some place in the stream of bytes.
-    pub(super) fn leave(&mut self, id: CallId, at: u64) {
+    pub(super) fn leave(&mut self, id: CallId, at: u64, now: Instant) {
         if at == IN_FRAGMENTS {
             self.give_up(|owner| owner == Owner::Call(id.number()));
             return;
         }
         let Some(place) = at.checked_sub(self.handed_over) else {
-            return self.push_message(|out| encode_cancel(out, id.number()));
+            return self.cancel(id.number(), Place::Call, now);
         };
         self.outbox.take_back(place as usize);
         if self.outbox.is_empty() {

@@ -74,6 +74,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.owes_frame = None;
         self.owes_fragment = None;
         self.alive.asked = None;
+        self.forget_cancels();
         let error = Error::new(Code::Unavailable, "the other side closed the connection");
         self.end_calls(error.clone(), effects);
         self.cut_streams_off(&error, true, effects);
@@ -104,6 +105,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         }
         self.phase = Phase::Closed;
         self.transfers.clear();
+        self.forget_cancels();
         self.end_calls(error.clone(), effects);
         self.cut_streams_off(&error, false, effects);
         self.served.cancel_all(|handle| effects.stop.push(handle));

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::super::calls::{CallFailure, IN_FRAGMENTS, Outcome, Place, Stage, deadline_exceeded};
+use super::super::rate::Limit;
 use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
-use super::super::transfers::Owner;
-use super::serving::cancelled;
 use super::{Admitted, Connection, Effects, Handled, Violation};
 use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
@@ -38,20 +37,10 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             .map_err(|malformed| Violation::new(Reason::Protocol, malformed))?;
         match message {
             Message::Request(head, params) => return self.admit(head, params, now),
-            Message::Response(response) => self.handle_response(response, reply, effects)?,
-            Message::Cancel { id } => match self.served.cancel(id) {
-                Some(handle) => {
-                    self.stop_streams(id, Failure::Rpc(cancelled(Executed::Maybe)), effects);
-                    effects.stop.push(handle);
-                }
-                None if self.give_up(|owner| owner == Owner::Reply(id)) => {}
-                None => {
-                    self.ignored += 1;
-                    effects.cancelled.push(id);
-                }
-            },
+            Message::Response(response) => self.handle_response(response, reply, now, effects)?,
+            Message::Cancel { id } => self.handle_cancel(id, now, effects)?,
             Message::Ping { token } => self.handle_ping(token, now)?,
-            Message::Pong => self.alive.asked = None,
+            Message::Pong { token } => self.handle_pong(token, now),
             Message::GoAway(goaway) => self.handle_goaway(&goaway, effects),
             Message::Items(items) => self.handle_items(items, reply, effects)?,
             Message::End(end) => self.handle_end(end, reply, effects)?,
@@ -136,18 +125,22 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         if self.outbox.len() > self.limits.send_queue_bytes() { self.answered } else { Counts::default() }
     }
 
-    /// Answers, unless it has been asked too often. Each ping moves a mark on by its share of a second, which never
-    /// lies in the past and a second ahead at most (a leaky bucket; ITU-T I.371, "GCRA").
+    /// Answers, unless it has been asked too often.
     fn handle_ping(&mut self, token: u64, now: Instant) -> Result<(), Violation> {
-        const SECOND: Duration = Duration::from_secs(1);
         let rate = self.limits.pings_per_second();
-        let mark = self.alive.pinged.max(now) + SECOND / rate;
-        if mark > now + SECOND {
+        if !self.alive.pinged.take(Limit { at_once: rate, per_second: rate }, now) {
             return Err(Violation::new(Reason::Calm, format_args!("more than {rate} pings a second")));
         }
-        self.alive.pinged = mark;
         self.push_owed(|out| encode_pong(out, token));
         Ok(())
+    }
+
+    fn handle_pong(&mut self, token: u64, now: Instant) {
+        self.alive.asked = None;
+        self.alive.answered = self.alive.pings;
+        if let Some(cancels) = &mut self.cancels {
+            cancels.pong(token, now);
+        }
     }
 
     #[inline]
@@ -155,6 +148,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         &mut self,
         response: Response<'_>,
         reply: impl FnOnce(&[u8]) -> Payload,
+        now: Instant,
         effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
         // Where the first reply was a stream, a second would be mistaken for the last word on it.
@@ -183,12 +177,15 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             outcome = Error::new(Code::ResourceExhausted, format!("the reply came with {message}")).into();
             if !is_final {
                 // The stream that came with it has nobody who takes it.
-                self.cancel_streams(response.id, effects);
+                self.cancel_streams(response.id, now, effects);
             }
         }
         match waiter {
             Some(waiter) => effects.ended.push((waiter, outcome)),
-            None => self.ignored += 1,
+            None => {
+                self.ignored += 1;
+                self.answered_meanwhile(response.id, is_final);
+            }
         }
         if is_final {
             self.close_streams(response.id, effects);

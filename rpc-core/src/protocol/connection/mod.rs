@@ -1,6 +1,7 @@
 //! The state of one connection, both roles in one.
 
 mod calling;
+mod cancelling;
 mod ending;
 mod messages;
 mod serving;
@@ -10,12 +11,14 @@ mod transferring;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use self::serving::Replies;
 pub(crate) use self::streaming::{Batch, BatchBytes};
 use super::calls::{CallFailure, CallId, Calls, Outcome};
+use super::cancels::Cancels;
 use super::outbox::Outbox;
+use super::rate::{Limit, Rate};
 use super::served::{CallKey, Counts, Served};
 use super::streams::Streams;
 use super::transfers::{Sizes, Transfers};
@@ -30,7 +33,13 @@ pub(crate) struct Connection<C, W, H> {
     limits: Arc<Limits>,
     phase: Phase,
     calls: Calls<C>,
+    /// How often this side has cancelled; most connections never do.
+    cancels: Option<Box<Cancels>>,
+    /// What goes out next ends with a ping, to know how much of that has been read.
+    asks: bool,
     served: Served<H>,
+    /// How often the other side has cancelled what had hardly begun.
+    cancelled: Rate,
     streams: Streams<W>,
     outbox: Outbox,
     /// Large messages, which go after what lies in the outbox.
@@ -81,6 +90,10 @@ struct PeerLimits {
     streams: usize,
     /// The credit that each stream begins with.
     stream_bytes: usize,
+    /// How long after a pong it may be pinged again.
+    pause: Duration,
+    /// Calls that are cancelled when they have hardly begun.
+    cancels: Limit,
     has_streams: bool,
 }
 
@@ -91,6 +104,8 @@ impl From<&Hello> for PeerLimits {
             calls: hello.calls,
             streams: hello.streams,
             stream_bytes: hello.stream_bytes,
+            pause: Duration::from_secs(1) / hello.pings_per_second,
+            cancels: Limit { at_once: hello.cancels, per_second: hello.cancels_per_second },
             has_streams: hello.has_streams,
         }
     }
@@ -111,9 +126,18 @@ enum Phase {
 struct Alive {
     heard: Instant,
     asked: Option<Instant>,
+    /// The last ping that was sent, and the last one that was answered.
     pings: u64,
-    /// The moment up to which the other side has used what it may ping.
-    pinged: Instant,
+    answered: u64,
+    /// How often the other side has sent one.
+    pinged: Rate,
+}
+
+impl Alive {
+    /// Whether a ping is on its way. There is one at a time, so that no delay makes them more than the other side takes.
+    fn is_asking(&self) -> bool {
+        self.answered < self.pings
+    }
 }
 
 /// A call as its caller enters it.
@@ -213,7 +237,10 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             limits,
             phase: Phase::Connecting { failure: None },
             calls: Calls::default(),
-            served: Served::default(),
+            cancels: None,
+            asks: false,
+            served: Served::new(now),
+            cancelled: Rate::new(now),
             outbox: Outbox::default(),
             transfers: Transfers::default(),
             queued: 0,
@@ -229,7 +256,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             parting: None,
             retired: false,
             serves: false,
-            alive: Alive { heard: now, asked: None, pings: 0, pinged: now },
+            alive: Alive { heard: now, asked: None, pings: 0, answered: 0, pinged: Rate::new(now) },
             owes_frame: None,
             owes_fragment: None,
             owes_reading: None,
@@ -290,7 +317,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 
     #[inline]
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || !self.transfers.is_empty()
+        !self.outbox.is_empty() || !self.transfers.is_empty() || self.asks
     }
 
     /// How many bytes wait to go out, large messages apart.
@@ -311,6 +338,9 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     /// Puts what goes out next into an empty outbox, and keeps the buffers of that for what comes after: all that is
     /// small, and a fragment of what is large.
     pub(crate) fn take_output(&mut self, output: &mut Outbox, effects: &mut Effects<C, W, H>) {
+        if self.asks {
+            self.ask_about_cancels();
+        }
         self.owed = 0;
         self.unsent = 0;
         self.answered = Counts::default();
@@ -336,10 +366,11 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// Gives up memory that calls have left which are over. It costs the next ones a little.
-    fn shrink(&mut self) {
+    fn shrink(&mut self, now: Instant) {
         if self.outbox.is_empty() {
             self.outbox = Outbox::default();
         }
+        self.cancels.take_if(|cancels| cancels.is_idle(now));
         self.calls.shrink();
         self.served.shrink();
         self.streams.shrink();

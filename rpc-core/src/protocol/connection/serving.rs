@@ -15,7 +15,8 @@ use crate::{Code, Error, Executed, Metadata};
 impl<C: Clone, W, H> Connection<C, W, H> {
     /// Keeps an admitted call that goes on.
     pub(crate) fn keep(&mut self, key: CallKey, handle: H, deadline: Option<Instant>) {
-        self.served.keep(key, handle, deadline);
+        // It came with the bytes that were heard last.
+        self.served.keep(key, handle, deadline, self.alive.heard);
     }
 
     /// Changes the handle of a kept call; false if it has been stopped meanwhile.

@@ -1,5 +1,8 @@
 //! Streams: what flows in is kept until it is consumed, what flows out goes as far as its credit.
 
+use std::time::Instant;
+
+use super::super::calls::Place;
 use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, HEAD_BYTES, Violation};
@@ -8,7 +11,7 @@ use crate::limits::BATCH_BYTES;
 use crate::marshal::{Payload, STREAM_REPLY};
 use crate::message::{
     self, Credit, ITEM_HEAD_BYTES, Items, Reason, StreamName, Verdict, encode_app_end, encode_blocked,
-    encode_cancel, encode_credit, encode_end, encode_items, encode_value,
+    encode_credit, encode_end, encode_items, encode_value,
 };
 use crate::{Code, Error, Executed, Metadata};
 
@@ -181,12 +184,12 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     }
 
     /// Nobody here consumes a stream any more: its producer is stopped.
-    pub(crate) fn leave_stream(&mut self, key: StreamKey, effects: &mut Effects<C, W, H>) {
+    pub(crate) fn leave_stream(&mut self, key: StreamKey, now: Instant, effects: &mut Effects<C, W, H>) {
         if !self.streams.leave(key) || !self.is_open() {
             return;
         }
         match key.caller {
-            Caller::Here => self.cancel_streams(key.name.call, effects),
+            Caller::Here => self.cancel_streams(key.name.call, now, effects),
             Caller::There => {
                 self.push_message(|out| encode_credit(out, Credit { name: key.name, bytes: None }));
             }
@@ -202,19 +205,20 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     // ---- calls made here ----
 
     /// The caller of a call with streams has gone. It keeps its place until the other side says that it is over.
-    pub(super) fn cancel_streams(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
+    pub(super) fn cancel_streams(&mut self, call: u64, now: Instant, effects: &mut Effects<C, W, H>) {
         if self.give_up_call(call, effects) {
             return;
         }
         self.give_up_arguments(call);
         if self.streams.cancel(call, |waiter| effects.wake.push(waiter)) && self.is_open() {
-            self.push_message(|out| encode_cancel(out, call));
+            self.cancel(call, Place::Stream, now);
         }
     }
 
     /// The final message of a call with streams has come, and was not the end of its reply.
     pub(super) fn close_streams(&mut self, call: u64, effects: &mut Effects<C, W, H>) {
         if self.streams.close(Caller::Here, call, |waiter| effects.wake.push(waiter)).is_some() {
+            self.forget_cancel(call);
             self.give_up_arguments(call);
             self.calls.streams_ended();
             self.grant(effects);
@@ -325,6 +329,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         let received = self.streams.receive_end(key, ending, |waiter| effects.wake.push(waiter))?;
         self.took(received, effects);
         if key.caller == Caller::Here {
+            self.forget_cancel(key.name.call);
             self.give_up_arguments(key.name.call);
             self.calls.streams_ended();
             self.grant(effects);

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::super::calls::deadline_exceeded;
+use super::super::calls::{Place, deadline_exceeded};
 use super::super::served::CallKey;
 use super::super::streams::Caller;
 use super::{Connection, Effects, Violation};
 use crate::Executed;
 use crate::failure::Failure;
-use crate::message::{Reason, encode_cancel, encode_ping};
+use crate::message::{Reason, encode_ping};
 
 impl<C: Clone, W, H> Connection<C, W, H> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
@@ -21,10 +21,19 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             None => self.alive.heard + self.limits.keepalive_interval(),
         });
         let streams = self.streams.earliest_deadline();
-        [self.calls.earliest_deadline(), self.served.earliest_deadline(), streams, notice, stall, alive]
-            .into_iter()
-            .flatten()
-            .min()
+        let cancels = self.cancels_due();
+        [
+            self.calls.earliest_deadline(),
+            self.served.earliest_deadline(),
+            streams,
+            notice,
+            stall,
+            alive,
+            cancels,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due.
@@ -36,6 +45,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         now: Instant,
         effects: &mut Effects<C, W, H>,
     ) -> Result<(), Violation> {
+        self.handle_cancels_due(now);
         self.expire_calls(now, effects);
         self.expire_served(now, effects);
         // Whoever looks after the end of the connection was woken for it, which is all that was wanted.
@@ -74,11 +84,14 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 } else {
                     self.alive.asked = Some(now);
                 }
-                self.alive.pings += 1;
                 // Where nothing has come for so long, nothing is expected soon.
-                self.shrink();
-                let token = self.alive.pings;
-                self.push_message(|out| encode_ping(out, token));
+                self.shrink(now);
+                // One that is on its way to be answered asks as well.
+                if self.peer_ended || !self.alive.is_asking() {
+                    self.alive.pings += 1;
+                    let token = self.alive.pings;
+                    self.push_message(|out| encode_ping(out, token));
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -90,15 +103,15 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.calls.expire(now, self.handed_over, &mut effects.ended, |id, at| left.push((id, at)));
         for (id, at) in left {
             if self.streams.has(Caller::Here, id.number()) {
-                self.leave_call(id.number(), effects);
+                self.leave_call(id.number(), now, effects);
             } else {
-                self.leave(id, at);
+                self.leave(id, at, now);
             }
         }
         for call in self.streams.expired(now) {
             let failure = Failure::Rpc(deadline_exceeded(Executed::Maybe));
             self.streams.end_reply(call, failure, |waiter| effects.wake.push(waiter));
-            self.push_message(|out| encode_cancel(out, call));
+            self.cancel(call, Place::Stream, now);
         }
         self.grant(effects);
     }

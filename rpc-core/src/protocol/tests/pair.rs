@@ -38,6 +38,8 @@ pub(crate) struct Side {
     /// The calls that were entered here, until their outcome is taken.
     waiting: HashMap<CallId, Waiter>,
     limits: Limits,
+    /// The time as this side knows it.
+    now: Instant,
     assembler: Assembler,
     pub(crate) reassembly: Reassembly,
     /// Bytes on their way to this side.
@@ -165,6 +167,7 @@ impl Side {
             assembler: Assembler::new(limits.frame_bytes()),
             reassembly: Reassembly::new(&limits, &Hello::new(&limits)),
             limits,
+            now,
             inbox: Vec::new(),
             waiting: HashMap::new(),
             woken: Vec::new(),
@@ -203,6 +206,7 @@ impl Side {
     }
 
     pub(crate) fn enter(&mut self, waiter: u32, now: Instant, options: impl FnOnce(Plain) -> Plain) -> Entry {
+        self.now = now;
         let waiter = Waiter::new(waiter);
         let entry = self.connection.enter(&options(plain()), now, || waiter.clone());
         self.entered(entry, waiter)
@@ -270,7 +274,7 @@ impl Side {
     pub(crate) fn drop_call(&mut self, id: CallId) {
         let mut effects = Effects::default();
         self.waiting.remove(&id);
-        self.connection.drop_call(id, &mut effects);
+        self.connection.drop_call(id, self.now, &mut effects);
         self.take(effects);
     }
 
@@ -375,7 +379,7 @@ impl Side {
     /// Nobody here consumes a stream any more.
     pub(crate) fn leave_stream(&mut self, key: StreamKey) {
         let mut effects = Effects::default();
-        self.connection.leave_stream(key, &mut effects);
+        self.connection.leave_stream(key, self.now, &mut effects);
         self.take(effects);
     }
 
@@ -464,6 +468,7 @@ impl Side {
 
     /// The frames that bytes complete.
     fn frames(&mut self, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
+        self.now = now;
         self.inbox.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.inbox);
         let mut rest = &bytes[..];
@@ -508,6 +513,7 @@ impl Side {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Instant) -> Result<(), Violation> {
+        self.now = now;
         let mut effects = Effects::default();
         let result = self.connection.handle_timeout(now, &mut effects);
         self.take(effects);
