@@ -11,14 +11,15 @@ const CORE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("metadata", &[]),
     ("pool", &[]),
+    ("memory", &["sync"]),
     ("transport", &["error"]),
-    ("marshal", &["error", "limits", "pool"]),
+    ("marshal", &["error", "limits", "memory", "pool"]),
     ("message", &["error", "limits", "metadata"]),
     ("frame", &[]),
     ("failure", &["error", "marshal"]),
     ("stream", &["error", "failure", "limits", "marshal"]),
-    ("service", &["error", "failure", "marshal", "stream"]),
-    ("context", &["metadata", "transport"]),
+    ("service", &["context", "error", "failure", "marshal", "memory", "stream"]),
+    ("context", &["memory", "metadata", "transport"]),
     ("protocol", &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool"]),
     (
         "runtime",
@@ -29,6 +30,7 @@ const CORE: &[(&str, &[&str])] = &[
             "frame",
             "limits",
             "marshal",
+            "memory",
             "message",
             "metadata",
             "pool",
@@ -56,6 +58,7 @@ const CORE: &[(&str, &[&str])] = &[
             "failure",
             "limits",
             "marshal",
+            "memory",
             "returned",
             "runtime",
             "service",
@@ -66,8 +69,8 @@ const CORE: &[(&str, &[&str])] = &[
 
 /// Modules without I/O, clock or task.
 const PURE: &[&str] = &[
-    "error", "failure", "limits", "metadata", "marshal", "message", "frame", "pool", "stream", "service",
-    "protocol",
+    "error", "failure", "limits", "metadata", "marshal", "memory", "message", "frame", "pool", "stream",
+    "service", "protocol",
 ];
 
 /// In which module a name that stands at the crate's root lives.

@@ -14,6 +14,7 @@ use crate::context::Peer;
 use crate::failure::MethodError;
 use crate::limits::Limits;
 use crate::marshal::{ArgumentList, Guard, Shape};
+use crate::memory::MemoryUse;
 use crate::returned::Returned;
 use crate::runtime::{Client, Handle, Home, InProcess, Link, PeerLink, Registry, block_on, in_process};
 use crate::service::Service;
@@ -127,6 +128,16 @@ impl Channel {
     /// whoever polls the call.
     pub fn in_process(service: impl Service) -> Channel {
         Channel(Way::InProcess(in_process(service)))
+    }
+
+    /// How much memory its connections hold of what [`Limits::memory_bytes`] bounds, now and later: together with all
+    /// others of their server where this calls back. None in process, and where there is nobody to call back.
+    pub fn memory_use(&self) -> Option<MemoryUse> {
+        match &self.0 {
+            Way::Remote(handle) => Some(MemoryUse(handle.client().memory().clone())),
+            Way::Peer(back) => back.0.memory().map(MemoryUse),
+            Way::InProcess(_) => None,
+        }
     }
 
     /// Calls a method by its name on the wire.

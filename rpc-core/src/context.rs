@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::memory::Memory;
 use crate::{Address, Metadata};
 
 /// The call that is being served: its deadline, metadata, peer and cancellation.
@@ -71,14 +72,16 @@ enum Whose {
 /// What is known of a peer. Each call has a clone of it, so all of it is behind one count.
 struct Known<L: ?Sized> {
     address: Address,
+    /// What all connections beside its own have together.
+    memory: Arc<Memory>,
     /// The way back to it, of which this module knows nothing.
     link: L,
 }
 
 impl Peer {
     /// One that can be called over `link`, or not at all.
-    pub(crate) fn new(address: Address, link: impl Any + Send + Sync) -> Self {
-        Peer(Whose::Known(Arc::new(Known { address, link })))
+    pub(crate) fn new(address: Address, memory: Arc<Memory>, link: impl Any + Send + Sync) -> Self {
+        Peer(Whose::Known(Arc::new(Known { address, memory, link })))
     }
 
     /// A caller in this process.
@@ -92,6 +95,14 @@ impl Peer {
             Whose::Nobody => None,
             Whose::Here => Some(Address::new("in-process:")),
             Whose::Known(known) => Some(known.address.clone()),
+        }
+    }
+
+    /// What its connection shares with others.
+    pub(crate) fn memory(&self) -> Option<Arc<Memory>> {
+        match &self.0 {
+            Whose::Nobody | Whose::Here => None,
+            Whose::Known(known) => Some(known.memory.clone()),
         }
     }
 
@@ -311,6 +322,11 @@ fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
     CURRENT.with_borrow_mut(function)
 }
 
+/// The memory that the connection of the call which is being served shares with others.
+pub(crate) fn current_memory() -> Option<Arc<Memory>> {
+    with_current(|ambient| ambient.as_ref().and_then(|ambient| ambient.peer().memory()))
+}
+
 /// What a call inherits that is made in a handler.
 pub(crate) struct Inherited {
     pub(crate) deadline: Option<Instant>,
@@ -362,7 +378,7 @@ mod tests {
         Ambient::Origin(Origin {
             service: "Calculator",
             method: "add",
-            peer: Peer::new(Address::new("mem://test"), ()),
+            peer: Peer::new(Address::new("mem://test"), Memory::new(0), ()),
             deadline: None,
             metadata: Some(Box::new(metadata)),
             no_cancel: false,

@@ -34,7 +34,6 @@ impl Assembler {
     }
 
     /// How much memory it has for a frame that is not complete.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         self.partial.capacity()
     }

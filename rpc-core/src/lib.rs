@@ -27,6 +27,7 @@ mod frame;
 pub mod fuzzing;
 mod limits;
 mod marshal;
+mod memory;
 mod message;
 mod metadata;
 mod pool;
@@ -49,6 +50,7 @@ pub use marshal::{
     ArgumentList, Arguments, ParseTimestampError, Payload, Shape, StreamArgument, Timestamp,
     TimestampRangeError, Value,
 };
+pub use memory::MemoryUse;
 pub use metadata::Metadata;
 pub use pool::kept_bytes;
 pub use returned::{Items, Returned};

@@ -33,6 +33,7 @@ pub struct Limits {
     metadata_bytes: usize,
     unmarshal_depth: u32,
     unmarshal_budget: usize,
+    memory_bytes: usize,
     max_deadline: Duration,
     drain_timeout: Duration,
     keepalive_interval: Duration,
@@ -88,6 +89,7 @@ impl Default for Limits {
             metadata_bytes: 8 * 1024,
             unmarshal_depth: 64,
             unmarshal_budget: 16 * 1024 * 1024,
+            memory_bytes: 512 * 1024 * 1024,
             max_deadline: Duration::from_secs(24 * 60 * 60),
             drain_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
@@ -211,6 +213,17 @@ limits! {
     ///
     /// Counted by the size of what is built. What would take more is refused as what is too deep is.
     unmarshal_budget, with_unmarshal_budget: usize, 0..=usize::MAX;
+    /// How much memory all connections of a server together, or of a channel, may hold, in bytes; 512 MiB.
+    ///
+    /// Counted are messages that have not come whole, beyond 64 KiB a connection; requests above 4 KiB while their
+    /// handlers run; and what their arguments take beyond the size of their message and 4 KiB. Where there is no room the
+    /// connection with the oldest message that has not come whole is ended, and that memory is there for the others at
+    /// once. A request for which there is none even so, or none for its arguments, is refused with
+    /// [`Code::ResourceExhausted`](crate::Code::ResourceExhausted), not executed. What a handler or a caller has been given
+    /// is theirs: a handler's arguments count until it ends, whatever it keeps.
+    ///
+    /// Set it above [`message_bytes`](Self::message_bytes): a message that is larger never comes whole.
+    memory_bytes, with_memory_bytes: usize, MIN_FRAME_BYTES..=usize::MAX;
     /// The longest deadline that is taken from the other side; 24 h. A longer one counts as this.
     max_deadline, with_max_deadline: Duration, Duration::ZERO..=FOREVER;
     /// How long a server that shuts down waits for running calls; 30 s. Then they are dropped. A client that is

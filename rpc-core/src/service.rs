@@ -7,8 +7,10 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::context::current_memory;
 use crate::failure::{Failure, MethodError, Reply};
 use crate::marshal::{Arguments, Guard, Payload, Shape, StreamArgument};
+use crate::memory::{Charge, Held};
 use crate::stream::{CallStreams, Fallible, Plain, Producer, Pump, Streaming};
 use crate::{Code, Error};
 
@@ -124,6 +126,8 @@ pub struct Request {
     guard: Guard,
     /// Those of a call that has any.
     streams: Option<Box<dyn CallStreams>>,
+    /// Until the handler has ended.
+    held: Held,
 }
 
 impl fmt::Debug for Request {
@@ -141,7 +145,13 @@ impl Request {
         guard: Guard,
         streams: Option<Box<dyn CallStreams>>,
     ) -> Self {
-        Request { method, params, guard, streams }
+        Request { method, params, guard, streams, held: Held::new(current_memory, guard.reserve()) }
+    }
+
+    /// The same, with what has been taken for its arguments.
+    pub(crate) fn holding(mut self, charge: Charge) -> Self {
+        self.held = self.held.with(charge);
+        self
     }
 
     /// The method's name within the service, whatever alias it was called by.
@@ -156,7 +166,7 @@ impl Request {
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
     #[inline]
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        match Arguments::new(&self.params, self.method.arguments, self.guard) {
+        match Arguments::new(&self.params, self.method.arguments, self.guard, &self.held) {
             Ok(arguments) => Ok(arguments),
             Err(error) => Err(Failure::Rpc(error)),
         }

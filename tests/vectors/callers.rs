@@ -130,6 +130,10 @@ pub(crate) async fn call(exchange: &str, connected: Result<Channel, Error>, cues
                 assert_eq!((error.code(), error.executed()), (Code::Unavailable, executed), "{error}");
             }
         }
+        "memory is exhausted" => {
+            let error = calculator.ponder().await.unwrap_err();
+            assert_eq!((error.code(), error.executed()), (Code::Unavailable, Executed::Maybe), "{error}");
+        }
         "a calculator" => {
             assert_eq!(calculator.add(2, 3).await.unwrap(), 5);
             assert_eq!(calculator.divide(7, 2).await.unwrap(), 3);

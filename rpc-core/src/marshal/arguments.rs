@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::{Fault, Guard, Payload};
 use crate::error::{Code, Error, Executed};
+use crate::memory::Held;
 
 /// The arguments of a request, still marshalled; [`next`](Self::next) unmarshals them in order.
 ///
@@ -19,9 +20,9 @@ pub struct Arguments<'a> {
     /// The declared arguments' names.
     names: &'static [&'static str],
     /// How many of the declared ones were asked for.
-    taken: usize,
+    taken: u32,
     /// How many elements of the array are left.
-    left: usize,
+    left: u32,
 }
 
 impl<'a> Arguments<'a> {
@@ -35,8 +36,9 @@ impl<'a> Arguments<'a> {
         params: &'a Payload,
         names: &'static [&'static str],
         guard: Guard,
+        held: &'a Held,
     ) -> Result<Self, Error> {
-        Self::of(params.body(), params.source(), names, guard)
+        Self::of(params.body(), params.source(), names, guard, held)
     }
 
     #[inline]
@@ -45,26 +47,29 @@ impl<'a> Arguments<'a> {
         source: Option<&'a Payload>,
         names: &'static [&'static str],
         guard: Guard,
+        held: &'a Held,
     ) -> Result<Self, Error> {
         // Until nothing can fail any more there is only a slice: what is made of it is then written where it stays,
         // not copied there.
         let (left, rest) = match params {
             [head @ 0x90..=0x9f, rest @ ..] if usize::from(head & 0x0f) <= rest.len() => {
-                (usize::from(head & 0x0f), rest)
+                (u32::from(head & 0x0f), rest)
             }
             _ => Self::long_head(params, guard)?,
         };
         if names.is_empty() {
             Arguments { reader: Reader::after(params, rest, source, guard), names, taken: 0, left }.end()?;
         }
-        Ok(Arguments { reader: Reader::after(params, rest, source, guard), names, taken: 0, left })
+        let reader = Reader::after(params, rest, source, guard).held_by(held, guard);
+        Ok(Arguments { reader, names, taken: 0, left })
     }
 
     /// How many arguments there are and where they begin, if there are many, or none and why.
     #[cold]
-    fn long_head(params: &'a [u8], guard: Guard) -> Result<(usize, &'a [u8]), Error> {
+    fn long_head(params: &'a [u8], guard: Guard) -> Result<(u32, &'a [u8]), Error> {
         let mut reader = Reader::new(params, guard);
-        let left = reader.array().map_err(no_arguments)?;
+        // No array says that it has more than a u32.
+        let left = reader.array().map_err(no_arguments)? as u32;
         Ok((left, reader.rest()))
     }
 
@@ -100,7 +105,7 @@ impl<'a> Arguments<'a> {
     #[inline]
     fn advance(&mut self) -> Result<(), Error> {
         self.taken += 1;
-        if self.taken == self.names.len() { self.end() } else { Ok(()) }
+        if self.taken as usize == self.names.len() { self.end() } else { Ok(()) }
     }
 
     /// Checks what follows the last declared argument.
@@ -120,6 +125,10 @@ impl<'a> Arguments<'a> {
 
     #[cold]
     fn wrong(&self, fault: Fault) -> Error {
+        if fault.is_no_room() {
+            let message = format!("{}{fault}", self.place());
+            return Error::not_executed(Code::ResourceExhausted, message);
+        }
         invalid(format!("{}{fault}", self.place()))
     }
 
@@ -130,7 +139,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn place(&self) -> String {
-        let name = self.names.get(self.taken).copied().unwrap_or("?");
+        let name = self.names.get(self.taken as usize).copied().unwrap_or("?");
         format!("argument `{name}` ({} of {}): ", self.taken + 1, self.names.len())
     }
 }
@@ -147,12 +156,14 @@ fn invalid(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::LazyLock;
 
     use serde::{Deserialize, Serialize};
 
     use super::super::Shape;
     use super::super::argument_list::sealed::Marshal;
     use super::*;
+    use crate::memory::{Charge, Memory, MemoryUse};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Point {
@@ -160,12 +171,15 @@ mod tests {
         y: i32,
     }
 
+    /// What a call holds without a connection: as much as it likes.
+    static FREE: LazyLock<Held> = LazyLock::new(|| Held::new(|| None, usize::MAX));
+
     fn params(list: impl Marshal) -> Payload {
         list.marshal(Shape::Named).unwrap()
     }
 
     fn arguments<'a>(params: &'a [u8], names: &'static [&'static str]) -> Result<Arguments<'a>, Error> {
-        Arguments::of(params, None, names, Guard::default())
+        Arguments::of(params, None, names, Guard::default(), &FREE)
     }
 
     /// What the last of two arguments, an `i64`, is refused with.
@@ -282,5 +296,91 @@ mod tests {
         fn is_send<T: Send>() {}
         is_send::<Arguments<'_>>();
         assert!(size_of::<Arguments<'_>>() <= 80, "{}", size_of::<Arguments<'_>>());
+    }
+
+    /// A list of empty maps, each a struct of 416 bytes made of its default.
+    fn defaults(count: usize) -> Vec<u8> {
+        [&[0x91, 0xdd][..], &(count as u32).to_be_bytes(), &vec![0x80; count]].concat()
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Defaults {
+        _numbers: ([u64; 26], [u64; 26]),
+    }
+
+    fn taken(bytes: &[u8], room: usize, guard: Guard) -> (Result<usize, Error>, usize) {
+        let memory = Memory::new(room);
+        let held = Held::new(|| None, guard.reserve()).with(Charge::new(memory.clone()));
+        let mut arguments = Arguments::of(bytes, None, &["items"], guard, &held).unwrap();
+        let count = arguments.next::<Vec<Defaults>>().map(|items| items.len());
+        let took = MemoryUse(memory.clone()).bytes();
+        drop(held);
+        assert_eq!(MemoryUse(memory).bytes(), 0);
+        (count, took)
+    }
+
+    #[test]
+    fn case_90_values_larger_than_their_message_take_room_and_small_ones_none() {
+        let (count, took) = taken(&defaults(9), 0, Guard::default());
+        assert_eq!((count.unwrap(), took), (9, 0));
+        let (count, took) = taken(&defaults(10_000), 64 << 20, Guard::default());
+        assert_eq!(count.unwrap(), 10_000);
+        let expected = 10_000 * 416 - 10_006 - 4 * 1_024;
+        assert!((expected..expected + 64 * 1_024).contains(&took), "{took} bytes");
+        let (refused, took) = taken(&defaults(10_000), 1 << 20, Guard::default());
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code(), refused.executed()), (Code::ResourceExhausted, Executed::No));
+        assert!(refused.message().starts_with("argument `items` (1 of 1): "), "{refused}");
+        assert!(took <= 1 << 20);
+        // What is too much for a message of its size is so however much room there is.
+        let (refused, took) = taken(&defaults(100_000), 64 << 20, Guard::default());
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+        assert!(took <= 16 << 20);
+        // Of a budget that is little nothing is taken from others.
+        let little = Guard::default().with_budget(1_000);
+        assert_eq!(taken(&defaults(3), 0, little).0.unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(taken(&defaults(2), 0, little).0.unwrap(), 2);
+    }
+
+    /// Takes bytes, and no list of numbers.
+    #[derive(Debug)]
+    struct OnlyBytes;
+
+    impl<'de> Deserialize<'de> for OnlyBytes {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl serde::de::Visitor<'_> for Visitor {
+                type Value = OnlyBytes;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("bytes")
+                }
+                fn visit_bytes<E>(self, _: &[u8]) -> Result<OnlyBytes, E> {
+                    Ok(OnlyBytes)
+                }
+            }
+            deserializer.deserialize_bytes(Visitor)
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    enum Kept {
+        Only { _data: OnlyBytes },
+    }
+
+    #[test]
+    fn what_was_taken_is_there_for_a_second_attempt() {
+        // What serde keeps for later is guessed to be a list, which is wrong here, and read once more as bytes.
+        let list = &defaults(10_000)[1..];
+        let kept = [&[0x81, 0xa5][..], b"_data", &[0xc4, 1, 7]].concat();
+        let bytes = [&[0x91, 0x92][..], list, &kept].concat();
+        let memory = Memory::new(usize::MAX);
+        let held = Held::new(|| None, Guard::default().reserve()).with(Charge::new(memory.clone()));
+        let mut arguments = Arguments::of(&bytes, None, &["both"], Guard::default(), &held).unwrap();
+        let (items, Kept::Only { .. }) = arguments.next::<(Vec<Defaults>, Kept)>().unwrap();
+        assert_eq!(items.len(), 10_000);
+        let took = MemoryUse(memory).bytes();
+        assert!((4_000_000..5_000_000).contains(&took), "{took} bytes");
     }
 }

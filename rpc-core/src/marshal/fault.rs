@@ -22,12 +22,14 @@ struct Inner {
     /// From the outside inwards, as in `items[3].name`; grows at its front while the fault travels outwards.
     path: String,
     message: String,
+    /// Nothing is wrong with the value but its size at this moment.
+    no_room: bool,
 }
 
 impl Fault {
     #[cold]
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Fault(Box::new(Inner { path: String::new(), message: message.into() }))
+        Fault(Box::new(Inner { path: String::new(), message: message.into(), no_room: false }))
     }
 
     /// The bytes end before the value does.
@@ -44,6 +46,18 @@ impl Fault {
     #[cold]
     pub(super) fn over_budget() -> Self {
         Fault::new("the value would take more memory than a message of its size may")
+    }
+
+    #[cold]
+    pub(super) fn no_room() -> Self {
+        let mut fault = Fault::new("there is no room for the value beside what other connections hold");
+        fault.0.no_room = true;
+        fault
+    }
+
+    /// Whether there was no room for the value, and might be later.
+    pub(super) fn is_no_room(&self) -> bool {
+        self.0.no_room
     }
 
     /// A collection or string declares more than the bytes that are left can hold.

@@ -1,6 +1,7 @@
 //! What unmarshalling may cost: the limits, not their enforcement, which is the reader's.
 
 use crate::Limits;
+use crate::memory::SMALL_BYTES;
 
 /// Bounds what a peer's bytes may make this process do: how deep they nest, how much memory they fill.
 ///
@@ -49,6 +50,12 @@ impl Guard {
     /// the first of them is. The contents of strings and binaries are not charged: they are part of the message.
     pub(crate) fn budget(&self) -> usize {
         self.budget
+    }
+
+    /// How much of that is to be taken from the memory that all connections have together: all but a little.
+    #[inline]
+    pub(crate) fn reserve(&self) -> usize {
+        self.budget.saturating_sub(SMALL_BYTES)
     }
 
     /// The same guard with another [`depth`](Self::depth).

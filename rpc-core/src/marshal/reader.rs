@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::guard::GUARDED;
 use super::{Fault, Guard, Payload};
+use crate::memory::{Held, NotTaken};
 
 /// What is left of some bytes, and of the depth and memory that their values may take.
 pub(super) struct Reader<'de> {
@@ -17,8 +18,9 @@ pub(super) struct Reader<'de> {
     depth: u32,
     /// How large the place is that was charged for the value which is read next; see [`Reader::charge_own`].
     pub(super) room: usize,
-    /// How many more bytes of memory may be filled.
+    /// How many more bytes of memory may be filled, and where more of them come from.
     budget: usize,
+    held: Option<&'de Held>,
     pub(super) loose: Loose,
     /// Where the bytes lie, if that can be shared.
     source: Option<&'de Payload>,
@@ -53,6 +55,13 @@ pub(super) enum Head<'de> {
     Ext(i8, &'de [u8]),
 }
 
+/// A place to return to.
+pub(super) struct Saved<'de> {
+    rest: &'de [u8],
+    /// How much was charged for nothing yet; with a limit of all there is, the sum may come round, and back again.
+    unused: usize,
+}
+
 impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8], guard: Guard) -> Self {
@@ -71,7 +80,15 @@ impl<'de> Reader<'de> {
     pub(super) fn after(bytes: &[u8], rest: &'de [u8], source: Option<&'de Payload>, guard: Guard) -> Self {
         let len = source.map_or(bytes.len(), Payload::len);
         let budget = guard.budget().saturating_add(len);
-        Reader { rest, depth: guard.depth(), budget, room: 0, loose: Loose::None, source }
+        Reader { rest, depth: guard.depth(), budget, held: None, room: 0, loose: Loose::None, source }
+    }
+
+    /// The same, where what values take beyond their message's size, but for a little, counts as held by their call.
+    #[inline]
+    pub(super) fn held_by(mut self, held: &'de Held, guard: Guard) -> Self {
+        self.budget -= guard.reserve();
+        self.held = Some(held);
+        self
     }
 
     /// The length of the array that comes next, for a caller who will read its elements.
@@ -149,9 +166,26 @@ impl<'de> Reader<'de> {
     /// Charges memory that is about to be filled.
     #[inline]
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
-        if GUARDED {
-            self.budget = self.budget.checked_sub(bytes).ok_or_else(Fault::over_budget)?;
+        match self.budget.checked_sub(bytes) {
+            _ if !GUARDED => Ok(()),
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => self.charge_reserve(bytes),
         }
+    }
+
+    /// Charges more than there is yet.
+    #[cold]
+    fn charge_reserve(&mut self, bytes: usize) -> Result<(), Fault> {
+        let held = self.held.ok_or_else(Fault::over_budget)?;
+        let lacking = bytes - self.budget;
+        let taken = held.take_reserve(lacking).map_err(|not_taken| match not_taken {
+            NotTaken::BeyondReserve => Fault::over_budget(),
+            NotTaken::Exhausted => Fault::no_room(),
+        })?;
+        self.budget = taken - lacking;
         Ok(())
     }
 
@@ -172,12 +206,18 @@ impl<'de> Reader<'de> {
 
     /// What there is to return to with [`restore`](Self::restore).
     #[inline]
-    pub(super) fn save(&self) -> (&'de [u8], usize) {
-        (self.rest, self.budget)
+    pub(super) fn save(&self) -> Saved<'de> {
+        Saved { rest: self.rest, unused: self.budget.wrapping_add(self.reserve()) }
     }
 
-    pub(super) fn restore(&mut self, (rest, budget): (&'de [u8], usize)) {
-        (self.rest, self.budget) = (rest, budget);
+    pub(super) fn restore(&mut self, saved: Saved<'de>) {
+        self.rest = saved.rest;
+        // What has been taken meanwhile is there for the next attempt.
+        self.budget = saved.unused.wrapping_sub(self.reserve());
+    }
+
+    fn reserve(&self) -> usize {
+        self.held.map_or(0, Held::reserve)
     }
 
     /// What is left to read.

@@ -34,6 +34,7 @@ struct Unfinished {
     size: usize,
     /// What has come.
     bytes: Vec<u8>,
+    begun: Instant,
     /// When it last went on.
     heard: Instant,
 }
@@ -45,9 +46,25 @@ impl Reassembly {
         Reassembly { in_use, limit, unfinished: Vec::new(), open: None }
     }
 
+    /// Nothing more is wanted of those under way.
+    pub(crate) fn clear(&mut self) {
+        self.unfinished.clear();
+        self.open = None;
+    }
+
     /// Whether no message is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.unfinished.is_empty()
+    }
+
+    /// How much memory those under way have, all together.
+    pub(crate) fn held(&self) -> usize {
+        self.unfinished.iter().map(|message| message.bytes.capacity()).sum()
+    }
+
+    /// When the one that is under way for the longest time began.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.unfinished.iter().map(|message| message.begun).min()
     }
 
     /// Whether a fragment has begun and is not complete.
@@ -164,7 +181,7 @@ impl Reassembly {
             };
             return Err(violation(Reason::Frame, text));
         }
-        self.unfinished.push(Unfinished { number, size, bytes: Vec::new(), heard: now });
+        self.unfinished.push(Unfinished { number, size, bytes: Vec::new(), begun: now, heard: now });
         Ok(self.unfinished.len() - 1)
     }
 

@@ -23,6 +23,7 @@ use super::pending::{More, Pending};
 use super::timer::Timer;
 use crate::limits::{BACKOFF_FACTOR, BACKOFF_JITTER, Limits};
 use crate::marshal::Guard;
+use crate::memory::Memory;
 use crate::sync::{Mutex, MutexGuard};
 use crate::transport::Connector;
 use crate::{Code, Error};
@@ -33,6 +34,8 @@ pub(crate) struct Client {
     limits: Arc<Limits>,
     /// What each of its connections serves.
     registry: Arc<Registry>,
+    /// What its connections have together.
+    memory: Arc<Memory>,
     home: Home,
     history: Mutex<History>,
 }
@@ -130,15 +133,20 @@ impl Client {
         home: Home,
         first: Option<First>,
     ) -> Arc<Self> {
-        let link = Link::new(limits.clone(), registry.clone());
+        let memory = Memory::new(limits.memory_bytes());
+        let link = Link::new(limits.clone(), registry.clone(), memory.clone());
         let history = Mutex::new(History { link: link.clone(), opened: None, brief: 0, dead: None });
-        let client = Arc::new(Client { connector, limits, registry, home, history });
+        let client = Arc::new(Client { connector, limits, registry, memory, home, history });
         client.spawn(link, first, false);
         client
     }
 
     pub(crate) fn home(&self) -> &Home {
         &self.home
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// What unmarshalling a reply may cost.
@@ -163,7 +171,7 @@ impl Client {
         }
         // Links are replaced under this lock alone, so each has one successor.
         if Arc::ptr_eq(&history.link, of) {
-            let link = Link::new(self.limits.clone(), self.registry.clone());
+            let link = Link::new(self.limits.clone(), self.registry.clone(), self.memory.clone());
             history.link = link.clone();
             of.replace();
             // A server that ends connections as soon as they are open is not to be besieged.

@@ -23,6 +23,7 @@ use super::pending::{PendingCall, Progress};
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
+use crate::memory::Memory;
 use crate::protocol::{CallId, CallKey, Connection, Effects, Entry, MAX_SLICES, NewCall, Outbox};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) limits: Arc<Limits>,
     /// What is served on it.
     pub(crate) registry: Arc<Registry>,
+    /// What it shares with all other connections of its server or client.
+    pub(crate) memory: Arc<Memory>,
     begun: Instant,
     /// New calls go to another link.
     replaced: AtomicBool,
@@ -88,7 +91,7 @@ pub(crate) struct Shared {
 }
 
 impl Link {
-    pub(crate) fn new(limits: Arc<Limits>, registry: Arc<Registry>) -> Arc<Self> {
+    pub(crate) fn new(limits: Arc<Limits>, registry: Arc<Registry>, memory: Arc<Memory>) -> Arc<Self> {
         let begun = now();
         let shared = Shared {
             connection: Connection::new(limits.clone(), begun),
@@ -108,6 +111,7 @@ impl Link {
         Arc::new(Link {
             limits,
             registry,
+            memory,
             begun,
             replaced: AtomicBool::new(false),
             shared: Mutex::new(shared),

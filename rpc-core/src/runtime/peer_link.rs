@@ -20,7 +20,7 @@ impl PeerLink {
     /// The other side of a connection that lives here.
     pub(crate) fn peer(address: Address, link: &Arc<Link>, home: Home) -> Peer {
         let guard = Guard::from(&*link.limits);
-        Peer::new(address, PeerLink { link: Arc::downgrade(link), home, guard })
+        Peer::new(address, link.memory.clone(), PeerLink { link: Arc::downgrade(link), home, guard })
     }
 
     /// None once the connection is over.

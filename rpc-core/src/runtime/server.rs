@@ -18,6 +18,7 @@ use super::handshake;
 use super::link::Link;
 use super::peer_link::PeerLink;
 use crate::limits::Limits;
+use crate::memory::{Memory, MemoryUse};
 use crate::service::Service;
 use crate::transport::{Listen, Listener, Transport};
 use crate::{Address, Error};
@@ -75,6 +76,7 @@ impl Server {
         let local_addr = listener.local_addr();
         Ok(Bound {
             registry,
+            memory: Memory::new(self.limits.memory_bytes()),
             limits: self.limits,
             listener,
             local_addr,
@@ -114,6 +116,7 @@ pub struct Bound {
     limits: Limits,
     listener: Box<dyn Listener>,
     local_addr: Address,
+    memory: Arc<Memory>,
     stages: EndOnDrop,
 }
 
@@ -128,6 +131,11 @@ impl Bound {
         ShutdownHandle { stages: self.stages.0.clone() }
     }
 
+    /// How much memory its connections hold of what [`Limits::memory_bytes`] bounds, now and later.
+    pub fn memory_use(&self) -> MemoryUse {
+        MemoryUse(self.memory.clone())
+    }
+
     /// Serves until it is [shut down](ShutdownHandle::shutdown), then drains: takes no new connection, tells its
     /// clients, finishes the calls that run, and returns when the last connection is closed or
     /// [`Limits::drain_timeout`] has passed.
@@ -138,10 +146,10 @@ impl Bound {
     /// # Cancel safety
     /// Dropping the future drops all connections and their handlers at once.
     pub async fn serve(self) -> Result<(), Error> {
-        let Bound { registry, limits, mut listener, local_addr, stages } = self;
+        let Bound { registry, limits, mut listener, local_addr, memory, stages } = self;
         let limits = Arc::new(limits);
         let mut told = stages.0.subscribe();
-        let mut connections = Connections::new(registry, limits.clone());
+        let mut connections = Connections::new(registry, limits.clone(), memory);
         {
             let mut accepting = pin!(connections.accept(&mut *listener));
             let mut told = pin!(told.wait_for(|stage| *stage >= Stage::Draining));
@@ -244,6 +252,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Connections {
     registry: Arc<Registry>,
     limits: Arc<Limits>,
+    memory: Arc<Memory>,
     /// Connections without their hello: so many more may be accepted.
     half_open: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -251,9 +260,9 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(registry: Arc<Registry>, limits: Arc<Limits>) -> Self {
+    fn new(registry: Arc<Registry>, limits: Arc<Limits>, memory: Arc<Memory>) -> Self {
         let half_open = Arc::new(Semaphore::new(limits.half_open().clamp(1, Semaphore::MAX_PERMITS)));
-        Connections { registry, limits, half_open, tasks: JoinSet::new(), links: Vec::new() }
+        Connections { registry, limits, memory, half_open, tasks: JoinSet::new(), links: Vec::new() }
     }
 
     /// Accepts connections for ever.
@@ -289,7 +298,7 @@ impl Connections {
             tracing::warn!(limit = self.limits.connections(), "a connection was refused: there are too many");
             return;
         }
-        let link = Link::new(self.limits.clone(), self.registry.clone());
+        let link = Link::new(self.limits.clone(), self.registry.clone(), self.memory.clone());
         self.links.push(Arc::downgrade(&link));
         self.tasks.spawn(Serving::Beginning(Box::pin(begin(link, transport, permit))));
     }

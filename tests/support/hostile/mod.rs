@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rpc::{Address, Channel, Error, Limits, Server, ShutdownHandle, Stream, Streaming, service};
+use rpc::{Address, Channel, Error, Limits, MemoryUse, Server, ShutdownHandle, Stream, Streaming, service};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -360,6 +360,8 @@ pub(crate) struct Victim {
     pub(crate) neighbour: TargetClient,
     pub(crate) shutdown: ShutdownHandle,
     serving: AbortHandle,
+    /// What all connections hold of what has not come whole, and for handlers.
+    pub(crate) memory: MemoryUse,
     tasks: usize,
 }
 
@@ -420,12 +422,13 @@ impl Victim {
         let server = resident(Server::new().limits(limits)).add(TargetServer::new(handler.clone()));
         let bound = server.bind(url).await.expect("an address of its own");
         let (address, shutdown): (Address, _) = (bound.local_addr(), bound.shutdown_handle());
+        let memory = bound.memory_use();
         let serving = tokio::spawn(bound.serve()).abort_handle();
         let url = address.to_string();
         let neighbour = TargetClient::connect(&address).await.expect("a good client");
         assert_eq!(neighbour.add(1, 2).await.expect("a sum"), 3);
         let tasks = Handle::current().metrics().num_alive_tasks();
-        Victim { url, ledger, gate, handler, neighbour, shutdown, serving, tasks }
+        Victim { url, ledger, gate, handler, neighbour, shutdown, memory, serving, tasks }
     }
 
     /// Ends at once, as if the process had gone: connections and handlers are dropped.
@@ -448,7 +451,7 @@ impl Victim {
     }
 
     /// The neighbour is served, no handler of the attack runs, and within two seconds the tasks are those that
-    /// there were before it. The attackers' connections must be gone.
+    /// there were before it, and no memory is held. The attackers' connections must be gone.
     pub(crate) async fn is_at_rest(&self) {
         self.serves_neighbours().await;
         self.ledger.running(0).await;
@@ -456,11 +459,12 @@ impl Victim {
         loop {
             let tasks = Handle::current().metrics().num_alive_tasks();
             if tasks <= self.tasks {
-                return;
+                break;
             }
             assert!(since.elapsed() < Duration::from_secs(2), "{tasks} tasks, {} before", self.tasks);
             // Nothing tells when a task has ended; this is how often the count is looked at.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        assert_eq!(self.memory.bytes(), 0, "memory is held for nobody");
     }
 }

@@ -12,6 +12,7 @@ use crate::marshal::gathered::APART_BYTES;
 use crate::marshal::{
     Arguments, Gather, Guard, ItemWriter, Payload, Shape, unmarshal_item, unmarshal_payload,
 };
+use crate::memory::Held;
 
 const LARGE: usize = 3 * APART_BYTES;
 
@@ -143,7 +144,8 @@ fn what_stays_in_the_process_is_never_copied() {
     assert_eq!(read.data.as_ptr(), file.data.as_ptr());
     // Not even borrowed, nor as what is not asked for.
     let payload = named(&(file.data.clone(), file.data.clone(), 3));
-    let mut arguments = Arguments::new(&payload, &["a", "b"], Guard::default()).unwrap();
+    let held = Held::new(|| None, 0);
+    let mut arguments = Arguments::new(&payload, &["a", "b"], Guard::default(), &held).unwrap();
     assert_eq!(arguments.next::<&[u8]>().unwrap().as_ptr(), file.data.as_ptr());
     assert_eq!(arguments.next::<Bytes>().unwrap().as_ptr(), file.data.as_ptr());
 }

@@ -1,10 +1,10 @@
 //! Calls are cancelled, either way, and not too often before they have run for a while.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::calls::Place;
 use super::super::cancels::{Cancels, HARDLY_BEGUN};
-use super::super::rate::Limit;
+use super::super::rate::{Limit, Rate};
 use super::super::streams::Caller;
 use super::super::transfers::Owner;
 use super::{Connection, Effects, PeerLimits, Violation};
@@ -21,7 +21,8 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         if self.has_begun_to_answer(Caller::Here, call) {
             return self.push_message(|out| encode_cancel(out, call));
         }
-        let PeerLimits { cancels, pause, .. } = self.peer;
+        let PeerLimits { cancels, pings_per_second, .. } = self.peer;
+        let pause = Duration::from_secs(1) / pings_per_second;
         let cancels = self.cancels.get_or_insert_with(|| Box::new(Cancels::new(cancels, pause, now)));
         if cancels.cancel(call, place, now) {
             self.push_message(|out| encode_cancel(out, call));
@@ -129,7 +130,8 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     /// A handler was stopped that had hardly begun.
     fn count_cancel(&mut self, now: Instant) -> Result<(), Violation> {
         let limit = Limit { at_once: self.limits.cancels(), per_second: self.limits.cancels_per_second() };
-        if self.cancelled.take(limit, now) {
+        let cancelled = self.cancelled.get_or_insert_with(|| Box::new(Rate::new(now)));
+        if cancelled.take(limit, now) {
             return Ok(());
         }
         let Limit { at_once, per_second } = limit;

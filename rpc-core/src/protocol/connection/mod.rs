@@ -11,7 +11,7 @@ mod transferring;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) use self::serving::Replies;
 pub(crate) use self::streaming::{Batch, BatchBytes};
@@ -39,7 +39,7 @@ pub(crate) struct Connection<C, W, H> {
     asks: bool,
     served: Served<H>,
     /// How often the other side has cancelled what had hardly begun.
-    cancelled: Rate,
+    cancelled: Option<Box<Rate>>,
     streams: Streams<W>,
     outbox: Outbox,
     /// Large messages, which go after what lies in the outbox.
@@ -90,8 +90,8 @@ struct PeerLimits {
     streams: usize,
     /// The credit that each stream begins with.
     stream_bytes: usize,
-    /// How long after a pong it may be pinged again.
-    pause: Duration,
+    /// How often it may be pinged.
+    pings_per_second: u32,
     /// Calls that are cancelled when they have hardly begun.
     cancels: Limit,
     has_streams: bool,
@@ -104,7 +104,7 @@ impl From<&Hello> for PeerLimits {
             calls: hello.calls,
             streams: hello.streams,
             stream_bytes: hello.stream_bytes,
-            pause: Duration::from_secs(1) / hello.pings_per_second,
+            pings_per_second: hello.pings_per_second,
             cancels: Limit { at_once: hello.cancels, per_second: hello.cancels_per_second },
             has_streams: hello.has_streams,
         }
@@ -240,7 +240,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             cancels: None,
             asks: false,
             served: Served::new(now),
-            cancelled: Rate::new(now),
+            cancelled: None,
             outbox: Outbox::default(),
             transfers: Transfers::default(),
             queued: 0,
@@ -371,6 +371,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             self.outbox = Outbox::default();
         }
         self.cancels.take_if(|cancels| cancels.is_idle(now));
+        self.cancelled.take_if(|rate| rate.used(now).is_zero());
         self.calls.shrink();
         self.served.shrink();
         self.streams.shrink();

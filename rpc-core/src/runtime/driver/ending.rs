@@ -32,6 +32,7 @@ impl Driver {
     }
 
     pub(super) fn close_with(&mut self, error: Error) {
+        self.let_go();
         let until = now() + CLOSE_TIMEOUT;
         self.closing.get_or_insert_with(|| Box::new(Closing { error, until, shut_down: false }));
     }

@@ -1,6 +1,7 @@
 //! The task of a connection: reads, runs what was asked for, writes, keeps time.
 
 mod ending;
+mod holding;
 mod reading;
 mod running;
 
@@ -23,6 +24,7 @@ use super::poll_time::Sampler;
 use super::timer::Timer;
 use crate::context::Peer;
 use crate::frame::{self, Assembler};
+use crate::memory::Place;
 use crate::message::{Hello, Reason};
 use crate::protocol::{Reassembly, Violation};
 use crate::transport::{RecvHalf, SendHalf};
@@ -39,6 +41,8 @@ pub(crate) struct Driver {
     side: Side,
     assembler: Assembler,
     reassembly: Reassembly,
+    /// Where it stands among those that hold much which has not come whole.
+    unfinished: Option<Box<Place>>,
     dispatchers: Vec<Option<Box<dyn Dispatcher>>>,
     parked: Parked,
     timer: Timer,
@@ -83,6 +87,7 @@ impl Driver {
             side,
             assembler: Assembler::new(link.limits.frame_bytes()),
             reassembly: Reassembly::new(&link.limits, hello),
+            unfinished: None,
             dispatchers: Vec::new(),
             parked: Parked::default(),
             timer: Timer::default(),
@@ -185,6 +190,7 @@ impl Driver {
     /// Reads, runs and writes; what time asks for comes last, since no call waits for it.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if self.closing.is_none() {
+            self.look_at_memory()?;
             if self.parked.len() > 0 {
                 with_scratch(|scratch| self.run_parked(scratch));
             }
@@ -235,6 +241,7 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.let_go();
         // Whatever ended it, nobody is left waiting.
         let error = match &self.closing {
             Some(closing) => closing.error.clone(),

@@ -53,6 +53,7 @@ impl Driver {
                 Poll::Ready(result) => result?,
                 Poll::Pending => return Ok(()),
             }
+            self.hold()?;
             if self.talkative {
                 break;
             }
@@ -103,6 +104,9 @@ impl Driver {
 
     /// Reads into the large frame under way, where its bytes stay.
     fn poll_read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.assembler.room();
+        // Before it is filled.
+        self.hold()?;
         let (room, step) = self.assembler.room();
         let mut room = room.limit(step);
         let count = ready!(pin!(self.recv.read_buf(&mut room)).poll(cx))?;
@@ -118,6 +122,8 @@ impl Driver {
 
     /// Reads into the message that the fragment under way belongs to, where its bytes stay.
     fn poll_read_fragment(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.reassembly.room();
+        self.hold()?;
         let Some((room, step)) = self.reassembly.room() else { return Poll::Pending };
         let mut room = room.limit(step);
         let count = ready!(pin!(self.recv.read_buf(&mut room)).poll(cx))?;
@@ -251,6 +257,8 @@ impl Driver {
     /// Takes a frame that was assembled in memory of its own.
     fn take_large(&mut self, frame: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
         let body = &frame[LENGTH_BYTES..];
+        // It does not count twice: as what has not come whole, and for its handler.
+        self.hold()?;
         if let Some(fragment) = decode_fragment(body, body.len()) {
             let message = self.reassembly.take(sound(fragment)?, now())?;
             pool::give_back(frame);
@@ -263,6 +271,7 @@ impl Driver {
 
     /// Takes a message that came in fragments.
     fn take_message(&mut self, message: Vec<u8>, scratch: &mut Scratch) -> Result<(), End> {
+        self.hold()?;
         let bytes = pool::share(message);
         let whole = 0..bytes.len();
         self.take_frames(Source::Owned(&bytes), std::slice::from_ref(&whole), scratch)

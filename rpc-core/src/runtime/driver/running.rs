@@ -16,13 +16,12 @@ use super::{Driver, End};
 use crate::context::{Ambient, Origin};
 use crate::failure::Failure;
 use crate::marshal::{Guard, Payload};
+use crate::memory::{Charge, Exhausted, SMALL_BYTES};
 use crate::message::Reason;
 use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
 use crate::stream::CallStreams;
-
-/// Up to this size a value is copied, so that a small one does not keep a large frame alive.
-const SMALL_BYTES: usize = 4 * 1024;
+use crate::{Code, Error};
 
 /// What has so many bytes takes long by itself.
 const LARGE_BYTES: usize = 128 * 1024;
@@ -109,8 +108,12 @@ impl Driver {
         let sizes = self.link.lock().connection.sizes();
         while let Some((admitted, target, params)) = self.unpark() {
             let key = admitted.key;
-            if let Ran::AtOnce = self.run(admitted, target, params, scratch, &sizes) {
-                self.link.lock().connection.ended_at_once(Counts::of(key), &mut scratch.replies);
+            match self.run(admitted, target, params, scratch, &sizes) {
+                Ran::AtOnce => {
+                    self.link.lock().connection.ended_at_once(Counts::of(key), &mut scratch.replies);
+                }
+                Ran::Refused(error) => self.link.lock().connection.refuse(key, error),
+                Ran::Kept => {}
             }
         }
         self.rest();
@@ -152,6 +155,7 @@ impl Driver {
             match self.run(admitted, target, params, scratch, &sizes) {
                 Ran::AtOnce => *at_once.count(key) += 1,
                 Ran::Kept => kept = true,
+                Ran::Refused(error) => self.link.lock().connection.refuse(key, error),
             }
         }
         self.rest();
@@ -191,7 +195,14 @@ impl Driver {
             }
             _ => None,
         };
-        let request = Request::new(method, params, Guard::from(&*self.link.limits), streams);
+        let mut request = Request::new(method, params, Guard::from(&*self.link.limits), streams);
+        if bytes > SMALL_BYTES {
+            let charge = Charge::new(self.link.memory.clone());
+            if let Err(Exhausted) = charge.take(bytes) {
+                return Ran::Refused(no_memory(bytes));
+            }
+            request = request.holding(charge);
+        }
         let origin = Origin {
             service: target.service_name,
             method: method.name,
@@ -263,6 +274,14 @@ impl Driver {
 enum Ran {
     AtOnce,
     Kept,
+    Refused(Error),
+}
+
+#[cold]
+fn no_memory(bytes: usize) -> Error {
+    let message =
+        format!("there is no room for arguments of {bytes} bytes beside what other connections hold");
+    Error::not_executed(Code::ResourceExhausted, message)
 }
 
 /// Where the bytes of a batch lie.
