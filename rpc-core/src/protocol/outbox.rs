@@ -113,7 +113,28 @@ impl Outbox {
     /// those of frames taken back before included. Nothing may be written yet.
     pub(crate) fn take_back(&mut self, place: usize) {
         let gone: usize = self.taken_back.iter().filter(|(at, _)| *at < place).map(|(_, frame)| frame).sum();
-        let mut start = place - gone;
+        let frame = self.remove(place - gone);
+        self.taken_back.push_back((place, frame));
+    }
+
+    /// The same for many places, in time that their number does not multiply.
+    pub(crate) fn take_all_back(&mut self, mut places: Vec<usize>) {
+        places.sort_unstable();
+        let mut taken_back: Vec<_> = self.taken_back.iter().copied().collect();
+        taken_back.sort_unstable();
+        let mut gone: usize = taken_back.iter().map(|(_, frame)| frame).sum();
+        // The last ones first, so that those before them stay where they are.
+        for place in places.into_iter().rev() {
+            while let Some((_, frame)) = taken_back.pop_if(|(at, _)| *at > place) {
+                gone -= frame;
+            }
+            let frame = self.remove(place - gone);
+            self.taken_back.push_back((place, frame));
+        }
+    }
+
+    /// Removes the frame that begins at a place, counted in the bytes that are there, and gives its size.
+    fn remove(&mut self, mut start: usize) -> usize {
         let mut index = 0;
         while let Some((before, payload)) = self.payloads.get(index).filter(|(before, _)| *before < start) {
             debug_assert!(before + payload.len() <= start, "a frame does not begin within a payload");
@@ -122,7 +143,8 @@ impl Outbox {
         }
         let Some(length) = self.bytes.get(start..).and_then(|bytes| bytes.first_chunk::<LENGTH_BYTES>())
         else {
-            return debug_assert!(false, "a frame begins there");
+            debug_assert!(false, "a frame begins there");
+            return 0;
         };
         let frame = LENGTH_BYTES + u32::from_be_bytes(*length) as usize;
         // What stands apart is of this frame if it stands before the end of what does not.
@@ -141,7 +163,7 @@ impl Outbox {
             *before -= rest;
         }
         self.len -= frame;
-        self.taken_back.push_back((place, frame));
+        frame
     }
 
     /// Appends bytes that are no frame: the magic.
@@ -354,7 +376,10 @@ mod tests {
                     place += LENGTH_BYTES + 1 + size;
                 }
                 let gone = [first, second, third];
-                gone.into_iter().for_each(|index| outbox.take_back(places[index]));
+                // One by one, all at once, and some so and the others so.
+                let (alone, together) = gone.split_at((first + second) % 4);
+                alone.iter().for_each(|index| outbox.take_back(places[*index]));
+                outbox.take_all_back(together.iter().map(|index| places[*index]).collect());
                 let mut expected = Vec::new();
                 for (index, size) in sizes.into_iter().enumerate().filter(|(index, _)| !gone.contains(index))
                 {
@@ -394,7 +419,11 @@ mod tests {
             }
             // In this order and in the other.
             places.rotate_left(gone % 2);
-            places.into_iter().for_each(|place| outbox.take_back(place));
+            if gone & 2 == 0 {
+                places.into_iter().for_each(|place| outbox.take_back(place));
+            } else {
+                outbox.take_all_back(places);
+            }
             assert_eq!(outbox.len(), expected.len());
             assert!(drain(&mut outbox, 5_000) == expected, "without {gone:b}");
         }

@@ -98,10 +98,21 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             self.give_up(|owner| owner == Owner::Call(id.number()));
             return;
         }
-        let Some(place) = at.checked_sub(self.handed_over) else {
-            return self.cancel(id.number(), Place::Call, now);
-        };
-        self.outbox.take_back(place as usize);
+        match at.checked_sub(self.handed_over) {
+            Some(place) => self.outbox.take_back(place as usize),
+            None => return self.cancel(id.number(), Place::Call, now),
+        }
+        self.took_back();
+    }
+
+    /// Calls at these places in the stream of bytes, which no transport has been given, are not to go.
+    pub(super) fn take_back(&mut self, calls: Vec<u64>) {
+        let places = calls.into_iter().map(|at| (at - self.handed_over) as usize);
+        self.outbox.take_all_back(places.collect());
+        self.took_back();
+    }
+
+    fn took_back(&mut self) {
         if self.outbox.is_empty() {
             // Places are counted anew, so that nothing of those taken back has to be kept.
             self.outbox.clear();

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::calls::{Outcome, Place, Stage};
+use super::super::calls::{IN_FRAGMENTS, Outcome, Place, Stage};
 use super::super::served::Counts;
+use super::super::streams::Caller;
 use super::{Connection, Effects, Phase, Violation};
 use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
@@ -76,7 +77,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.alive.asked = None;
         self.forget_cancels();
         let error = Error::new(Code::Unavailable, "the other side closed the connection");
-        self.end_calls(error.clone(), effects);
+        self.end_calls(error.clone(), true, effects);
         self.cut_streams_off(&error, true, effects);
     }
 
@@ -84,7 +85,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     pub(crate) fn violated(&mut self, violation: &Violation, effects: &mut Effects<C, W, H>) -> Error {
         self.push_goaway(violation.reason, &violation.message);
         let error = Error::new(Code::Unavailable, format!("the connection was ended: {}", violation.message));
-        self.close(error.clone(), effects);
+        self.end(error.clone(), true, effects);
         error
     }
 
@@ -100,13 +101,18 @@ impl<C: Clone, W, H> Connection<C, W, H> {
 
     /// It is over: every call ends, each by how far it got, and every running one is stopped.
     pub(crate) fn close(&mut self, error: Error, effects: &mut Effects<C, W, H>) {
+        self.end(error, false, effects);
+    }
+
+    /// Ends it; what lies here of small messages may still go out.
+    fn end(&mut self, error: Error, goes: bool, effects: &mut Effects<C, W, H>) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
         self.phase = Phase::Closed;
         self.transfers.clear();
         self.forget_cancels();
-        self.end_calls(error.clone(), effects);
+        self.end_calls(error.clone(), goes, effects);
         self.cut_streams_off(&error, false, effects);
         self.served.cancel_all(|handle| effects.stop.push(handle));
     }
@@ -118,15 +124,26 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.calls.all_streams_ended();
     }
 
-    /// Ends every call that this side has made, each by how far it got.
-    fn end_calls(&mut self, error: Error, effects: &mut Effects<C, W, H>) {
+    /// Ends every call that this side has made, each by how far it got. Where what lies here still `goes` out, calls
+    /// that may be made elsewhere do not go with it; one whose streams may have begun does, items and all.
+    fn end_calls(&mut self, error: Error, goes: bool, effects: &mut Effects<C, W, H>) {
         let handed_over = self.handed_over;
         let lost = error.with_executed(Executed::Maybe);
+        let streams = &mut self.streams;
+        let mut stay = Vec::new();
         let judge = |stage| match stage {
             Stage::Sent { at, .. } if at < handed_over => Some(lost.clone().into()),
+            Stage::Sent { at, number } if goes && at != IN_FRAGMENTS => {
+                if streams.arguments(Caller::Here, number) > 0 {
+                    return Some(lost.clone().into());
+                }
+                stay.push(at);
+                Some(Outcome::moved())
+            }
             _ => Some(Outcome::moved()),
         };
         self.calls.end(judge, &mut effects.ended);
+        self.take_back(stay);
         self.give_up_calls(effects);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{CallFailure, CallId};
 use super::super::{CallKey, Entry, Violation};
-use super::pair::{Next, Pair, Plain};
+use super::pair::{Next, Pair, Plain, argument_of};
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::message::{GoAway, Reason, encode_goaway};
 use crate::{Code, Error, Executed};
@@ -151,6 +151,37 @@ fn every_reason_ends_every_call_once() {
         }
         pair.client.lose();
         assert_eq!(pair.client.woken.len(), 4, "no second outcome");
+    }
+}
+
+#[test]
+fn calls_that_go_elsewhere_do_not_go_with_the_last_words_too() {
+    for ended_by_peer in [false, true] {
+        let mut pair = Pair::new();
+        let sent = pair.call(1);
+        drop(pair.client.output());
+        let dropped = pair.call(2);
+        let queued = [3, 4, 5].map(|waiter| pair.call(waiter));
+        let stream = pair.client.open_call(6, pair.now, 0);
+        let uploading = pair.client.open_call(7, pair.now, 1);
+        pair.client.send(argument_of(uploading, 1)[0], b"\x01");
+        let last = pair.call(8);
+        pair.client.drop_call(dropped);
+        if ended_by_peer {
+            pair.client.end_of_bytes();
+        } else {
+            pair.client.violated(&Violation::new(Reason::Stall, "no sign of life"));
+        }
+
+        for id in [sent, uploading] {
+            assert_eq!(pair.client.error(id), (Code::Unavailable, Executed::Maybe));
+        }
+        for id in queued.into_iter().chain([stream, last]) {
+            assert!(pair.client.is_moved(id));
+        }
+        pair.client_to_server();
+        let arrived: Vec<_> = pair.server.arrived.iter().map(|arrived| arrived.key).collect();
+        assert_eq!(arrived, [CallKey::Stream(uploading.number())], "and with it its items");
     }
 }
 
