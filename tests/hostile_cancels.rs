@@ -135,7 +135,7 @@ async fn case_85_a_client_that_drops_5000_calls_again_and_again_is_served_as_eve
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_85_over_tcp_a_client_that_drops_5000_calls_again_and_again_is_served_as_ever() {
-    drops_thousands(Victim::serve_tcp().await, 4).await;
+    drops_thousands(Victim::serve_with("tcp://127.0.0.1:0", Limits::default()).await, 4).await;
 }
 
 #[tokio::test(start_paused = true)]

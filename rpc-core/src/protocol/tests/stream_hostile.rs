@@ -205,8 +205,8 @@ fn items_beyond_credit_are_too_much() {
     }
 }
 
-fn argument_of_7(stream: u8) -> super::super::StreamKey {
-    super::super::StreamKey::argument(super::super::Caller::There, 7, stream)
+fn argument_of_7(stream: u8) -> StreamKey {
+    StreamKey::argument(Caller::There, 7, stream)
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_stop_counts_once_and_credit_after_it_for_nothing() {
     let mut pair = serving();
     assert!(pair.server.open_reply(7));
     pair.server.frame(&stop(7, 0), pair.now).expect("a stop");
-    let reply = super::super::StreamKey::reply(super::super::Caller::There, 7);
+    let reply = StreamKey::reply(Caller::There, 7);
     assert!(pair.server.is_over(reply));
     assert_eq!(pair.server.send(reply, &[1]), Leave::Over);
     pair.server.output();
