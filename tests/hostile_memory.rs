@@ -53,40 +53,40 @@ async fn until(memory: &MemoryUse, what: impl Fn(usize) -> bool) {
     timeout(60 * SECOND, reached).await.unwrap_or_else(|_| panic!("{} bytes", memory.bytes()));
 }
 
-#[tokio::test]
-async fn case_90_the_oldest_message_that_has_not_come_whole_goes_and_the_others_finish() {
-    let victim = serve(4 * MIB).await;
-    let mut holders = Vec::new();
-    let message = large(7, 900 * KIB);
-    let (first, rest) = message.split_at(13);
-    // Of the oldest a call is pending, too.
-    let mut oldest = open(&victim.url).await;
-    oldest.say(&wire::request(1, "Target.hold", &[0x90])).await;
-    victim.ledger.running(1).await;
-    for number in 0..5 {
-        let mut raw = if number == 0 {
-            std::mem::replace(&mut oldest, open(&victim.url).await)
-        } else {
-            open(&victim.url).await
-        };
-        let before = victim.memory.bytes();
-        raw.send(&first.concat()).await;
-        if number < 4 {
-            until(&victim.memory, |bytes| bytes >= before + 700 * KIB).await;
+#[test]
+fn case_90_the_oldest_message_that_has_not_come_whole_goes_and_the_others_finish() {
+    Victim::attacked_with(Limits::default().with_memory_bytes(4 * MIB), async |victim| {
+        let mut holders = Vec::new();
+        let message = large(7, 900 * KIB);
+        let (first, rest) = message.split_at(13);
+        // Of the oldest a call is pending, too.
+        let mut oldest = open(&victim.url).await;
+        oldest.say(&wire::request(1, "Target.hold", &[0x90])).await;
+        victim.ledger.running(1).await;
+        for number in 0..5 {
+            let mut raw = if number == 0 {
+                std::mem::replace(&mut oldest, open(&victim.url).await)
+            } else {
+                open(&victim.url).await
+            };
+            let before = victim.memory.bytes();
+            raw.send(&first.concat()).await;
+            if number < 4 {
+                until(&victim.memory, |bytes| bytes >= before + 700 * KIB).await;
+            }
+            holders.push(raw);
+            victim.serves_neighbours().await;
         }
-        holders.push(raw);
-        victim.serves_neighbours().await;
-    }
-    let goaway = holders.remove(0).is_sent_away().await;
-    assert_eq!((goaway.reason, goaway.last_id), (EXHAUSTED, 1), "{}", goaway.message);
-    victim.ledger.running(0).await;
-    for raw in &mut holders {
-        raw.send(&rest.concat()).await;
-        let reply = raw.recv().await.expect("a reply");
-        assert_eq!(reply.value(), (7, &Value::Uint(900 * KIB as u64)));
-    }
-    drop((oldest, holders));
-    victim.is_at_rest().await;
+        let goaway = holders.remove(0).is_sent_away().await;
+        assert_eq!((goaway.reason, goaway.last_id), (EXHAUSTED, 1), "{}", goaway.message);
+        victim.ledger.running(0).await;
+        for raw in &mut holders {
+            raw.send(&rest.concat()).await;
+            let reply = raw.recv().await.expect("a reply");
+            assert_eq!(reply.value(), (7, &Value::Uint(900 * KIB as u64)));
+        }
+        drop((oldest, holders));
+    });
 }
 
 #[tokio::test]
