@@ -135,7 +135,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             return Ok(());
         }
         let Limit { at_once, per_second } = limit;
-        let message = format_args!(
+        let message = format!(
             "more than {at_once} calls, or {per_second} a second, were cancelled within {HARDLY_BEGUN:?} of their beginning"
         );
         Err(Violation::new(Reason::Calm, message))

@@ -52,7 +52,7 @@ impl Driver {
 
     fn exhausted(&self, Exhausted: Exhausted) -> End {
         let limit = self.link.memory.limit();
-        let message = format_args!(
+        let message = format!(
             "messages that have not come whole take more than {limit} bytes, and the oldest was here"
         );
         End::Violation(Violation::new(Reason::Exhausted, message))
