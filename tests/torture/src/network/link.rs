@@ -1,5 +1,6 @@
 //! The way to a server: a listener of its own, and a connection behind it for each that is accepted.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -113,6 +114,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut random: Random) 
     }
 }
 
+/// Connects to an address where there may be nobody any more.
+///
+/// # Errors
+/// There is nobody. On loopback the system may then give the connection that port as its own, so that it is one with
+/// itself (RFC 9293, 3.5: simultaneous open); that counts as nobody, too.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    if stream.local_addr()? == address { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(stream) }
+}
+
 /// Carries a connection to its end.
 async fn connection(client: TcpStream, shared: &Shared, random: Random) {
     // Whatever fails, both sides see the end of their connection when it is dropped.
@@ -123,7 +134,7 @@ async fn carry_both_ways(mut client: TcpStream, shared: &Shared, mut random: Ran
     let mut resets = shared.resets.subscribe();
     shared.passable().await;
     let server = *shared.server.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut server = TcpStream::connect(server.ok_or(Broken::Closed)?).await?;
+    let mut server = connect(server.ok_or(Broken::Closed)?).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let carried = {

@@ -5,5 +5,5 @@ mod carry;
 mod link;
 mod weather;
 
-pub(crate) use link::Link;
+pub(crate) use link::{Link, connect};
 pub(crate) use weather::{Counts, Weather};

@@ -9,11 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::network::connect;
 use crate::options::{Failure, Options};
 use crate::random::Random;
 
 /// So many connections at a time.
 const CONNECTIONS: usize = 64;
+
+/// No connection lasts longer: a server that is stopped, or has had enough, may not read what is written to it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Magic, and a hello that speaks version 1, without features and with the usual limits.
 const HELLO: &[u8] = b"\xc1RPC\x00\x00\x00\x06\x95\x0a\x01\x01\x90\x80";
@@ -35,7 +39,7 @@ pub(crate) fn flood(mut options: Options) -> Result<(), Failure> {
             connections.spawn(async move {
                 while Instant::now() < end {
                     // Whatever the server does about it is its right; that it closes the connection is the usual end.
-                    let _ = attack(address, &mut random).await;
+                    let _ = tokio::time::timeout(PATIENCE, attack(address, &mut random)).await;
                     tokio::time::sleep(random.millis(0..20)).await;
                 }
             });
@@ -47,7 +51,7 @@ pub(crate) fn flood(mut options: Options) -> Result<(), Failure> {
 
 /// One connection that does something that no friend does.
 async fn attack(address: SocketAddr, random: &mut Random) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+    let mut stream = connect(address).await?;
     match random.between(0..10) {
         // Nothing at all.
         0 => {}
