@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use super::Result;
+use super::child::cpu_time;
 
 /// Rows, and how busy the machine was with something else meanwhile.
 pub(crate) struct Table {
@@ -99,11 +100,7 @@ impl Cpu {
         let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen, ..] = all[..] else {
             return Err("too few kinds of CPU time in /proc/stat".into());
         };
-        let own = fs::read_to_string("/proc/self/stat")?;
-        // The name of the program may hold anything, and stands in brackets.
-        let fields = own.rsplit_once(')').ok_or("no name in /proc/self/stat")?.1;
-        let of_self_and_children = fields.split_whitespace().skip(11).take(4).map(str::parse::<u64>);
-        let own = of_self_and_children.sum::<std::result::Result<_, _>>()?;
+        let own = cpu_time(&fs::read_to_string("/proc/self/stat")?, 4)?.as_millis() as u64 / 10;
         Ok(Cpu { busy: user + nice + system + interrupts + soft_interrupts, own, stolen })
     }
 }
