@@ -89,7 +89,7 @@ impl Default for Limits {
             metadata_bytes: 8 * 1024,
             unmarshal_depth: 64,
             unmarshal_budget: 16 * 1024 * 1024,
-            memory_bytes: 512 * 1024 * 1024,
+            memory_bytes: 256 * 1024 * 1024,
             max_deadline: Duration::from_secs(24 * 60 * 60),
             drain_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
@@ -213,7 +213,7 @@ limits! {
     ///
     /// Counted by the size of what is built. What would take more is refused as what is too deep is.
     unmarshal_budget, with_unmarshal_budget: usize, 0..=usize::MAX;
-    /// How much memory all connections of a server together, or of a channel, may hold, in bytes; 512 MiB.
+    /// How much memory all connections of a server together, or of a channel, may hold, in bytes; 256 MiB.
     ///
     /// Counted are messages that have not come whole, beyond 64 KiB a connection; requests above 4 KiB while their
     /// handlers run; and what their arguments take beyond the size of their message and 4 KiB. Where there is no room the

@@ -19,6 +19,7 @@ use super::name_hash::BuildNameHasher;
 use super::poll_time::{PollTime, moved};
 use super::running_calls::RunningCalls;
 use super::shelf::{self, Spare};
+use super::turns::Turns;
 use super::unsent::Unsent;
 use crate::context::{Ambient, enter};
 use crate::failure::{Failure, Reply, panic_text};
@@ -39,6 +40,7 @@ pub(crate) struct Registry {
     clashes: Vec<String>,
     pub(crate) running: RunningCalls,
     pub(crate) unsent: Unsent,
+    pub(crate) turns: Turns,
 }
 
 /// Which method of a registry.

@@ -9,10 +9,14 @@ use std::time::Instant;
 use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler, reply_bytes};
 use super::held::Place;
 use super::link::{Link, Running};
+use super::turns::{Turn, Waiting};
 use crate::Metadata;
 use crate::context::Ambient;
 use crate::failure::Reply;
 use crate::protocol::CallKey;
+
+/// Arguments of so many bytes take long by themselves.
+pub(crate) const LARGE_BYTES: usize = 128 * 1024;
 
 /// The task. However it ends, its call ends with it.
 pub(crate) struct HandlerTask {
@@ -31,8 +35,15 @@ pub(crate) struct HandlerTask {
 pub(crate) enum Start {
     /// If its reply may be large it waits while much waits to be sent. What its call takes until then.
     Held { bytes: usize, place: Option<Place> },
+    /// It takes long by itself, and stands in line with all that does.
+    InLine(Box<InLine>),
     /// It starts whenever it is polled, or has started.
     Free,
+}
+
+pub(crate) struct InLine {
+    waiting: Waiting,
+    place: Option<Place>,
 }
 
 impl HandlerTask {
@@ -56,16 +67,25 @@ impl HandlerTask {
 }
 
 impl HandlerTask {
-    /// Waits until it may start; then gives the place that it had, if it had to wait.
-    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<Place>> {
+    /// Waits until it may start; then gives the place that it had, if it had to wait, and its turn.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Place>, Turn)> {
         if let Start::Held { bytes, place } = &mut self.start {
             // Its method may have been measured while it waited for a thread.
             let is_free = place.is_none() && self.link.registry.target(self.target).reply_size.is_small();
             if !is_free {
                 ready!(self.link.poll_start(place, *bytes, cx));
             }
+            if *bytes >= LARGE_BYTES {
+                let place = place.take();
+                let waiting = self.link.registry.turns.wait();
+                self.start = Start::InLine(Box::new(InLine { waiting, place }));
+            }
         }
-        Poll::Ready(self.leave_start())
+        let turn = match &mut self.start {
+            Start::InLine(line) => ready!(line.waiting.as_mut().poll(cx)),
+            _ => None,
+        };
+        Poll::Ready((self.leave_start(), turn))
     }
 
     /// Whether it is among the running calls that all connections together have a limit of.
@@ -84,6 +104,7 @@ impl HandlerTask {
     fn leave_start(&mut self) -> Option<Place> {
         match std::mem::replace(&mut self.start, Start::Free) {
             Start::Held { place, .. } => place,
+            Start::InLine(line) => line.place,
             Start::Free => None,
         }
     }
@@ -111,8 +132,9 @@ impl Future for HandlerTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let place = ready!(this.poll_start(cx));
+        let (place, turn) = ready!(this.poll_start(cx));
         let polled = this.poll_handler(cx);
+        drop(turn);
         if let Some(place) = place {
             this.link.start_next(place);
         }

@@ -28,6 +28,7 @@ mod running_calls;
 mod server;
 mod shelf;
 mod timer;
+mod turns;
 mod unsent;
 
 pub(crate) use blocking::{Home, block_on};

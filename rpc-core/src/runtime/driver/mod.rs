@@ -22,6 +22,7 @@ use super::link::{Link, LinkEffects, Writer};
 use super::parked::Parked;
 use super::poll_time::Sampler;
 use super::timer::Timer;
+use super::turns::Waiting;
 use crate::context::Peer;
 use crate::frame::{self, Assembler};
 use crate::memory::Place;
@@ -51,8 +52,9 @@ pub(crate) struct Driver {
     /// The transport did not take all that was to be written.
     blocked: bool,
     ended: bool,
-    /// It is being told so much at a time that others must have their turn in between.
-    talkative: bool,
+    manner: Manner,
+    /// Where it stands in line to read, if it does.
+    turn: Option<Waiting>,
     closing: Option<Box<Closing>>,
     sampler: Sampler,
 }
@@ -62,6 +64,16 @@ pub(crate) struct Driver {
 pub(crate) enum Side {
     Opened,
     Accepted,
+}
+
+/// How much the other side says at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// It has said nothing yet.
+    Unknown,
+    Usual,
+    /// So much that others must have their turn in between.
+    Talkative,
 }
 
 impl Driver {
@@ -94,7 +106,8 @@ impl Driver {
             gave_way: false,
             blocked: false,
             ended: false,
-            talkative: false,
+            manner: Manner::Unknown,
+            turn: None,
             closing: None,
             sampler: Sampler::default(),
             link,

@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::buffers::{Scratch, with_scratch};
 use super::super::clock::now;
 use super::super::link::{LinkEffects, Writer};
+use super::super::turns::Turn;
 use super::super::unsent::COUNTED_BYTES;
 use super::running::Source;
-use super::{Driver, End, READS_A_TURN, Side};
+use super::{Driver, End, Manner, READS_A_TURN, Side};
 use crate::frame::{self, LENGTH_BYTES};
 use crate::message::{FRAGMENT_BEGUN_BYTES, Fragment, Malformed, Reason, decode_fragment};
 use crate::pool::{self, POOLED_BYTES};
@@ -30,11 +31,26 @@ const DIRECT_BYTES: usize = 32 * 1024;
 /// is read pile up.
 const BETWEEN_BYTES: usize = 16 * 1024;
 
+/// How much is read at first, of who may turn out to say very much.
+const FIRST_BYTES: usize = 4 * 1024;
+
 /// More messages than this in a read are more than anybody has a reason to send at once: as many calls as may run. What
 /// is read next is less, until there are few messages in it, for each takes its time, in which no other connection of the
 /// thread has its turn.
 const MANY_MESSAGES: usize = 1_024;
 const FEW_MESSAGES: usize = 128;
+const FIRST_MESSAGES: usize = 64;
+
+impl Manner {
+    /// More messages in a read are very much.
+    fn many(self) -> usize {
+        match self {
+            Manner::Unknown => FIRST_MESSAGES,
+            Manner::Usual => MANY_MESSAGES,
+            Manner::Talkative => FEW_MESSAGES,
+        }
+    }
+}
 
 impl Driver {
     /// Reads what is there, twice at most.
@@ -45,6 +61,7 @@ impl Driver {
         if self.is_backed_up() {
             return Ok(());
         }
+        let Poll::Ready(_turn) = self.poll_turn_to_read(cx) else { return Ok(()) };
         for _ in 0..READS_A_TURN {
             if self.ended {
                 return Ok(());
@@ -54,7 +71,7 @@ impl Driver {
                 Poll::Pending => return Ok(()),
             }
             self.hold()?;
-            if self.talkative {
+            if self.manner == Manner::Talkative {
                 break;
             }
         }
@@ -92,6 +109,21 @@ impl Driver {
             self.reassembly.not_reading(now);
         }
         shared.reading_waits
+    }
+
+    /// Who says very much, or something large, is read when it is its turn, which is over when it is dropped. All others
+    /// are read whenever they like, as is a server by its client, which has chosen it.
+    fn poll_turn_to_read(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let takes_long = self.manner == Manner::Talkative
+            || self.assembler.missing().is_some_and(|missing| missing >= LARGE_BYTES)
+            || self.reassembly.missing() >= DIRECT_BYTES;
+        if self.side == Side::Opened || !takes_long {
+            return Poll::Ready(None);
+        }
+        let waiting = self.turn.get_or_insert_with(|| self.link.registry.turns.wait());
+        let turn = ready!(waiting.as_mut().poll(cx));
+        self.turn = None;
+        Poll::Ready(turn)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
@@ -139,9 +171,14 @@ impl Driver {
     /// Reads into the thread's scratch and takes the frames from there.
     fn poll_read_scratch(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let mut bytes = std::mem::take(&mut scratch.bytes);
-        // Of a large fragment that comes next the beginning is enough: the rest is read to where it stays.
-        let is_whole = self.reassembly.is_empty() && !self.talkative && !self.link.is_server_pressed();
-        let most = if is_whole { bytes.len() } else { BETWEEN_BYTES.min(bytes.len()) };
+        let most = match self.manner {
+            Manner::Unknown => FIRST_BYTES,
+            Manner::Talkative => BETWEEN_BYTES,
+            Manner::Usual if self.link.is_server_pressed() => BETWEEN_BYTES,
+            // Of a large fragment that comes next the beginning is enough: the rest is read to where it stays.
+            Manner::Usual if !self.reassembly.is_empty() => BETWEEN_BYTES,
+            Manner::Usual => bytes.len(),
+        };
         let mut buffer = ReadBuf::new(&mut bytes[..most]);
         let polled = Pin::new(&mut self.recv).poll_read(cx, &mut buffer);
         let count = buffer.filled().len();
@@ -207,7 +244,8 @@ impl Driver {
         }
         let mut frames = std::mem::take(&mut scratch.frames);
         let cut = self.assembler.cut(bytes, |frame| frames.push(frame));
-        self.talkative = frames.len() > if self.talkative { FEW_MESSAGES } else { MANY_MESSAGES };
+        let is_much = frames.len() > self.manner.many();
+        self.manner = if is_much { Manner::Talkative } else { Manner::Usual };
         let begun = cut.as_ref().map_or(&[][..], |end| &bytes[*end..]);
         // The beginning of a fragment goes where its message is put together, behind the frames before it.
         let fragment = begun_fragment(begun);

@@ -9,7 +9,7 @@ use super::super::buffers::Scratch;
 use super::super::clock::now;
 use super::super::dispatch::{Started, TargetId, reply_bytes};
 use super::super::flows::Served;
-use super::super::handler::{HandlerTask, Start};
+use super::super::handler::{HandlerTask, LARGE_BYTES, Start};
 use super::super::link::LinkEffects;
 use super::super::running_calls::no_room;
 use super::{Driver, End};
@@ -22,9 +22,6 @@ use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
 use crate::stream::CallStreams;
 use crate::{Code, Error};
-
-/// What has so many bytes takes long by itself.
-const LARGE_BYTES: usize = 128 * 1024;
 
 /// A call that has been admitted and waits for its turn in a batch.
 pub(crate) struct Incoming {

@@ -3,8 +3,9 @@
 //! For the memory, the attacker gets as much CPU time as anybody. For the latency it is a process that gets what the
 //! others leave, since a real one has a machine of its own. What it takes nevertheless, and what the kernel does for its
 //! bytes, is no fault of the server: so a good client is measured beside the same attack upon another process that only
-//! reads and forgets (the sink), at the rate that the attack upon the server had; and the two take turns. Of all rounds
-//! the least counts: other work on the machine only adds to it. Cases are those of docs/limits.md.
+//! reads and forgets (the sink), at the rate that the attack upon the server had; and the two take turns. A machine with
+//! little to do is slow to wake, so what a good client sees on one is as good a measure, where that is more. Of all
+//! rounds the least counts: other work on the machine only adds to it. Cases are those of docs/limits.md.
 
 mod attacker;
 mod visitor;
@@ -98,7 +99,8 @@ impl Found {
         [0, 1].map(|which| {
             let least = |phase: usize| self.rounds.iter().map(|round| round[which][phase]).min();
             let micros = [0, 1, 2].map(|phase| least(phase).unwrap_or_default());
-            Latency { ratio: micros[2] as f64 / micros[1].max(1) as f64, micros }
+            let [quiet, beside, under] = micros;
+            Latency { ratio: under as f64 / quiet.max(beside).max(1) as f64, micros }
         })
     }
 }

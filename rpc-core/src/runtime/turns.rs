@@ -1,0 +1,104 @@
+//! Turns at work that keeps a thread for long, taken by all connections on which the same is served.
+//!
+//! A thread that always has a next task seldom asks the system what has come for the others: after dozens of tasks,
+//! each of which may be as long. So those who make it work long stand in one line, one thread is left to everybody else
+//! where there are several, and whoever's turn it is first lets the thread look who else is there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
+
+/// The line; there is none until somebody stands in it.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(OnceLock<Arc<Semaphore>>);
+
+/// A turn, until it is dropped; none where turns are not taken any more.
+pub(crate) type Turn = Option<OwnedSemaphorePermit>;
+
+/// A place in the line.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
+
+impl Turns {
+    /// Stands in the line, behind whoever stands there. A place that is dropped is free for the next one, as is a turn.
+    pub(crate) fn wait(&self) -> Waiting {
+        let line = self.0.get_or_init(|| Arc::new(Semaphore::new(at_once()))).clone();
+        Box::pin(async move {
+            let turn = line.acquire_owned().await.ok();
+            // A task that yields is only woken when the thread has looked.
+            yield_now().await;
+            turn
+        })
+    }
+}
+
+/// How many have their turn at the same time: all threads but one.
+fn at_once() -> usize {
+    let threads = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+    threads.saturating_sub(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
+
+    use tokio::io::AsyncReadExt;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_has_its_turn_and_whoever_leaves_the_line_keeps_nobody_waiting() {
+        let turns = Turns::default();
+        let mut line: Vec<_> = (0..4).map(|_| turns.wait()).collect();
+        let turn = line.remove(0).await;
+        let mut cx = Context::from_waker(Waker::noop());
+        line.iter_mut().for_each(|place| assert!(place.as_mut().poll(&mut cx).is_pending()));
+        drop(line.remove(0));
+        drop(turn);
+        let mut last = line.pop().expect("there are two");
+        assert!(last.as_mut().poll(&mut cx).is_pending(), "another is before it");
+        // This one has been given its turn, and never takes it.
+        drop(line);
+        assert!(last.await.is_some());
+    }
+
+    /// A thread with tasks at hand looks for what has come after dozens of them.
+    #[tokio::test]
+    async fn a_thread_looks_for_what_has_come_before_each_turn() {
+        let turns = Arc::new(Turns::default());
+        let (mut near, far) = UnixStream::pair().expect("a pair of sockets");
+        far.set_nonblocking(true).expect("it can be told");
+        let mut far = tokio::net::UnixStream::from_std(far).expect("there is a runtime");
+        let taken = Arc::new(AtomicUsize::new(0));
+        let reader = tokio::spawn({
+            let taken = taken.clone();
+            async move {
+                far.read_u8().await.expect("a byte comes");
+                taken.load(Ordering::Relaxed)
+            }
+        });
+        // Now it waits for the byte, which nothing but a look at the socket gives it.
+        yield_now().await;
+        near.write_all(&[1]).expect("there is room for a byte");
+        let mut line = JoinSet::new();
+        for _ in 0..1_000 {
+            let (turns, taken) = (turns.clone(), taken.clone());
+            line.spawn(async move {
+                let turn = turns.wait().await;
+                taken.fetch_add(1, Ordering::Relaxed);
+                drop(turn);
+            });
+        }
+        line.join_all().await;
+        assert_eq!(taken.load(Ordering::Relaxed), 1_000);
+        let before = reader.await.expect("it reads a byte");
+        assert!(before <= 2, "{before} turns were taken first");
+    }
+}
