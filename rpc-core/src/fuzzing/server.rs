@@ -22,6 +22,12 @@ const FRAME_BYTES: usize = 1_024;
 const MESSAGE_BYTES: usize = 4_096;
 const METADATA_BYTES: usize = 64;
 const PINGS: u32 = 3;
+const CANCELS: u32 = 3;
+const CANCELS_PER_SECOND: u32 = 2;
+
+/// A call that is cancelled sooner has hardly begun; the server counts in milliseconds.
+const HARDLY_BEGUN: Duration = Duration::from_millis(100);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// More than this is nobody's honest credit.
 const MOST_CREDIT: i64 = 1 << 62;
@@ -54,7 +60,10 @@ struct History {
     /// How many calls were answered since bytes last went out.
     answered: usize,
     highest: u64,
-    pings: VecDeque<Instant>,
+    pings: Uses,
+    /// Cancels of calls that had hardly begun: those that certainly had, and those that may have.
+    cancels: Uses,
+    possible_cancels: Uses,
     empty_items: u32,
     unfinished: BTreeMap<u64, Unfinished>,
     arrived: usize,
@@ -67,6 +76,7 @@ struct History {
 
 #[derive(Debug, Default)]
 struct Running {
+    came: Option<Instant>,
     deadline: Option<Instant>,
     /// Its client has gone, or knows already.
     silent: bool,
@@ -104,6 +114,34 @@ struct Reply {
     unwanted: bool,
 }
 
+/// How often something was done for which a bucket is filled by and by: so often at once, and as often again in the
+/// time that it takes to fill it.
+struct Uses {
+    at_once: usize,
+    filled_in: Duration,
+    uses: VecDeque<Instant>,
+}
+
+impl Uses {
+    fn of(at_once: u32, per_second: u32) -> Self {
+        let filled_in = Duration::from_secs(1) * at_once / per_second;
+        Uses { at_once: at_once as usize, filled_in, uses: VecDeque::new() }
+    }
+
+    fn add(&mut self, now: Instant) {
+        self.uses.push_back(now);
+        self.uses.retain(|used| *used + self.filled_in > now);
+    }
+
+    fn may_be_too_many(&self) -> bool {
+        self.uses.len() > self.at_once
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.uses.len() > 2 * self.at_once
+    }
+}
+
 /// What a message must do.
 #[derive(Debug, PartialEq)]
 enum Expected {
@@ -111,6 +149,17 @@ enum Expected {
     /// It may end the connection, or not.
     Perhaps(Reason),
     Violation(Reason),
+}
+
+impl Expected {
+    /// Too much may have been asked for, or certainly was.
+    fn calm(possible: bool, certain: bool) -> Self {
+        match (possible, certain) {
+            (_, true) => Expected::Violation(Reason::Calm),
+            (true, false) => Expected::Perhaps(Reason::Calm),
+            (false, false) => Expected::Nothing,
+        }
+    }
 }
 
 impl History {
@@ -125,7 +174,9 @@ impl History {
             .with_frame_bytes(FRAME_BYTES)
             .with_message_bytes(MESSAGE_BYTES)
             .with_metadata_bytes(METADATA_BYTES)
-            .with_pings_per_second(PINGS);
+            .with_pings_per_second(PINGS)
+            .with_cancels(CANCELS)
+            .with_cancels_per_second(CANCELS_PER_SECOND);
         let features = input.byte();
         let hello = Hello {
             has_streams: features & 1 == 0,
@@ -148,7 +199,9 @@ impl History {
             caught: BTreeMap::new(),
             answered: 0,
             highest: 0,
-            pings: VecDeque::new(),
+            pings: Uses::of(PINGS, PINGS),
+            cancels: Uses::of(CANCELS, CANCELS_PER_SECOND),
+            possible_cancels: Uses::of(CANCELS, CANCELS_PER_SECOND),
             empty_items: 0,
             unfinished: BTreeMap::new(),
             arrived: 0,
@@ -283,16 +336,10 @@ impl History {
             // Nothing was asked here.
             Message::Response(_) => protocol,
             Message::Ping { .. } => {
-                let second = Duration::from_secs(1);
-                self.pings.retain(|ping| *ping + second > self.now);
-                self.pings.push_back(self.now);
-                // As many at once as in a second, and then as many again in that second.
-                match self.pings.len() as u32 {
-                    ..=PINGS => Expected::Nothing,
-                    count if count <= 2 * PINGS => Expected::Perhaps(Reason::Calm),
-                    _ => Expected::Violation(Reason::Calm),
-                }
+                self.pings.add(self.now);
+                Expected::calm(self.pings.may_be_too_many(), self.pings.are_too_many())
             }
+            Message::Cancel { id } => self.expect_cancel(*id),
             Message::Items(items) => self.expect_items(items),
             Message::End(end) => match self.argument(end.name) {
                 Err(expected) => expected,
@@ -302,12 +349,31 @@ impl History {
             },
             Message::Credit(credit) => self.expect_credit(credit),
             Message::Request(..)
-            | Message::Cancel { .. }
             | Message::Pong { .. }
             | Message::GoAway(_)
             | Message::Blocked(_)
             | Message::Unknown => Expected::Nothing,
         }
+    }
+
+    /// A cancel counts if it stops a call that has hardly begun and has not answered yet.
+    fn expect_cancel(&mut self, id: u64) -> Expected {
+        let Some(running) = self.find(id).and_then(|key| self.running.get(&key)) else {
+            return Expected::Nothing;
+        };
+        let Some(came) = running.came.filter(|_| !running.silent && running.reply.is_none()) else {
+            return Expected::Nothing;
+        };
+        let age = self.now - came;
+        if age < HARDLY_BEGUN + MILLISECOND {
+            self.possible_cancels.add(self.now);
+        }
+        if age + MILLISECOND < HARDLY_BEGUN {
+            self.cancels.add(self.now);
+        }
+        let possible = age < HARDLY_BEGUN + MILLISECOND && self.possible_cancels.may_be_too_many();
+        let certain = age + MILLISECOND < HARDLY_BEGUN && self.cancels.are_too_many();
+        Expected::calm(possible, certain)
     }
 
     fn expect_items(&mut self, items: &Items<'_>) -> Expected {
@@ -444,7 +510,8 @@ impl History {
         let allowed = self.limits.stream_bytes() as i64;
         let argument = || Argument { allowed, ended_there: false, stopped: false, left: false, taken: 0 };
         let arguments = (0..head.streams.unwrap_or_default()).map(|_| argument()).collect();
-        let running = Running { deadline: arrived.deadline, arguments, ..Running::default() };
+        let running =
+            Running { came: Some(self.now), deadline: arrived.deadline, arguments, ..Running::default() };
         let longest = self.now + self.limits.max_deadline();
         assert!(running.deadline.is_none_or(|deadline| deadline <= longest), "a deadline beyond all measure");
         assert!(self.running.insert(arrived.key, running).is_none(), "it runs twice");
