@@ -32,7 +32,7 @@ pub(super) struct Outflow<W> {
     pub(super) crowded: bool,
     /// Its last message is large and still on its way out: nothing may overtake it.
     pub(super) held: bool,
-    /// The other side wants no more of it, and still hears of its end.
+    /// The other side wants, or can be sent, no more of it, and still hears of its end.
     pub(super) unwanted: bool,
     pub(super) waiter: Option<W>,
 }
@@ -59,6 +59,8 @@ impl<W> Streams<W> {
             return Leave::Wait;
         }
         if outflow.credit <= 0 && no_more_credit {
+            // For good, even if credit comes after all: these items would be missing in the middle.
+            outflow.unwanted = true;
             self.cut_short(key);
             return Leave::Over;
         }

@@ -477,3 +477,18 @@ fn a_call_that_is_stopped_after_its_reply_was_cut_short_waits_for_no_items() {
     pair.server.frame(&[0x92, 6, 1], pair.now).expect("a cancel");
     assert!(matches!(pair.server.take_items(argument, 0), Taken::End(Err(_))));
 }
+
+/// What was not sent for want of credit would be missing in the middle.
+#[test]
+fn a_reply_that_was_cut_short_does_not_go_on_where_credit_comes_after_all() {
+    let mut pair = Pair::new();
+    pair.server.frame(&goaway(0, Reason::Protocol), pair.now).expect("it may go");
+    pair.server.frame(&open(1, 0), pair.now).expect("a call");
+    let reply = StreamKey::reply(Caller::There, 1);
+    assert!(pair.server.open_reply(1));
+    assert_eq!(pair.server.send_one(reply, 100_000), Leave::Given);
+    assert_eq!(pair.server.send_one(reply, 1), Leave::Over, "there will be no more credit");
+    pair.server.frame(&credit(1, 0, 1 << 20), pair.now).expect("it comes too late");
+    assert_eq!(pair.server.send_one(reply, 1), Leave::Over);
+    assert!(pair.server.is_over(reply));
+}
