@@ -522,19 +522,17 @@ impl History {
     }
 
     fn cancelled(&mut self, id: u64) {
-        match self.find(id) {
+        match self.find(id).filter(|key| !self.running[key].silent) {
             Some(key) => self.stop(key),
-            // A large answer may be caught on its way.
+            // A large answer may be caught on its way, also that of a call before which had the same id.
             None => *self.caught.entry(id).or_default() += self.due.get(&id).copied().unwrap_or_default(),
         }
     }
 
-    /// A call is told to stop, if it has not been.
+    /// A call is told to stop that has not been.
     fn stop(&mut self, key: CallKey) {
         let Some(running) = self.running.get_mut(&key) else { return };
-        if !running.silent {
-            assert!(self.side.stopped.contains(&key), "{key:?} was not stopped");
-        }
+        assert!(self.side.stopped.contains(&key), "{key:?} was not stopped");
         running.silent = true;
         running.stopped = true;
         running.arguments.iter_mut().for_each(|argument| argument.stopped = true);
