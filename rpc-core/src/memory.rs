@@ -179,8 +179,14 @@ impl Memory {
     }
 
     fn add(&self, bytes: usize) -> bool {
-        let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+        let mut used = self.used.load(Ordering::Relaxed);
+        while let Some(more) = used.checked_add(bytes).filter(|more| *more <= self.limit) {
+            match self.used.compare_exchange_weak(used, more, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(changed) => used = changed,
+            }
+        }
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, Unfinished> {
@@ -226,12 +232,17 @@ impl Drop for Charge {
     }
 }
 
-/// What a call holds: nothing if it is small.
-pub(crate) struct Held {
-    charge: OnceLock<Charge>,
-    /// How much its values may still take beyond the size of their message.
-    reserve: AtomicUsize,
-    find: fn() -> Option<Arc<Memory>>,
+/// What a call holds: nothing if it is small, and then it is small itself, since it goes from hand to hand with each call.
+#[derive(Debug, Default)]
+pub(crate) struct Held(OnceLock<Box<Account>>);
+
+/// That of a call that is not small.
+#[derive(Debug, Default)]
+struct Account {
+    /// None where there is nobody to share memory with.
+    charge: Option<Charge>,
+    /// How much its values take beyond the size of their message.
+    values: AtomicUsize,
 }
 
 /// Why a value cannot have memory.
@@ -244,54 +255,59 @@ pub(crate) enum NotTaken {
 }
 
 impl Held {
-    /// Takes up to `reserve` bytes for values, of the memory that `find` gives when they are needed. If there is none (in
-    /// process), they are not counted.
-    #[inline]
-    pub(crate) fn new(find: fn() -> Option<Arc<Memory>>, reserve: usize) -> Self {
-        Held { charge: OnceLock::new(), reserve: AtomicUsize::new(reserve), find }
-    }
-
     /// Holds what has been taken already.
-    pub(crate) fn with(self, charge: Charge) -> Self {
-        Held { charge: OnceLock::from(charge), ..self }
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        self.0 = OnceLock::from(Box::new(Account { charge: Some(charge), ..Account::default() }));
+    }
+}
+
+/// What the values of a call may take beyond the size of their message, which their call then holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserve<'a> {
+    held: &'a Held,
+    bytes: usize,
+    find: fn() -> Option<Arc<Memory>>,
+}
+
+impl<'a> Reserve<'a> {
+    /// So many bytes, of the memory that `find` gives when they are needed. If there is none (in process), they are not
+    /// counted.
+    #[inline]
+    pub(crate) fn new(held: &'a Held, bytes: usize, find: fn() -> Option<Arc<Memory>>) -> Self {
+        Reserve { held, bytes, find }
     }
 
-    pub(crate) fn reserve(&self) -> usize {
-        self.reserve.load(Ordering::Relaxed)
+    /// How much it is in all.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How much is left of it.
+    #[inline]
+    pub(crate) fn left(&self) -> usize {
+        self.held.0.get().map_or(self.bytes, |account| self.bytes - account.values.load(Ordering::Relaxed))
     }
 
     /// Takes what values lack, or somewhat more for those that follow, and says how much.
     ///
     /// # Errors
     /// It is more than they may have, or than there is.
-    pub(crate) fn take_reserve(&self, lacking: usize) -> Result<usize, NotTaken> {
-        let reserve = self.reserve();
-        if lacking > reserve {
+    pub(crate) fn take(&self, lacking: usize) -> Result<usize, NotTaken> {
+        let left = self.left();
+        if lacking > left {
             return Err(NotTaken::BeyondReserve);
         }
-        let step = lacking.max(STEP_BYTES).min(reserve);
-        if let Some(charge) = self.charge() {
+        let step = lacking.max(STEP_BYTES).min(left);
+        let account = self.held.0.get_or_init(|| {
+            let charge = (self.find)().map(Charge::new);
+            Box::new(Account { charge, ..Account::default() })
+        });
+        if let Some(charge) = &account.charge {
             charge.take(step).map_err(|Exhausted| NotTaken::Exhausted)?;
         }
-        self.reserve.store(reserve - step, Ordering::Relaxed);
+        account.values.fetch_add(step, Ordering::Relaxed);
         Ok(step)
-    }
-
-    fn charge(&self) -> Option<&Charge> {
-        if self.charge.get().is_none() {
-            let charge = Charge::new((self.find)()?);
-            return Some(self.charge.get_or_init(|| charge));
-        }
-        self.charge.get()
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
-            .field("charge", &self.charge)
-            .field("reserve", &self.reserve)
-            .finish_non_exhaustive()
     }
 }
 

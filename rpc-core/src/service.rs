@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::context::current_memory;
 use crate::failure::{Failure, MethodError, Reply};
 use crate::marshal::{Arguments, Guard, Payload, Shape, StreamArgument};
-use crate::memory::{Charge, Held};
+use crate::memory::{Charge, Held, Reserve};
 use crate::stream::{CallStreams, Fallible, Plain, Producer, Pump, Streaming};
 use crate::{Code, Error};
 
@@ -145,13 +145,12 @@ impl Request {
         guard: Guard,
         streams: Option<Box<dyn CallStreams>>,
     ) -> Self {
-        Request { method, params, guard, streams, held: Held::new(current_memory, guard.reserve()) }
+        Request { method, params, guard, streams, held: Held::default() }
     }
 
-    /// The same, with what has been taken for its arguments.
-    pub(crate) fn holding(mut self, charge: Charge) -> Self {
-        self.held = self.held.with(charge);
-        self
+    /// Keeps what has been taken for its arguments.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        self.held.hold(charge);
     }
 
     /// The method's name within the service, whatever alias it was called by.
@@ -166,7 +165,8 @@ impl Request {
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
     #[inline]
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        match Arguments::new(&self.params, self.method.arguments, self.guard, &self.held) {
+        let reserve = Reserve::new(&self.held, self.guard.reserve(), current_memory);
+        match Arguments::new(&self.params, self.method.arguments, self.guard, reserve) {
             Ok(arguments) => Ok(arguments),
             Err(error) => Err(Failure::Rpc(error)),
         }

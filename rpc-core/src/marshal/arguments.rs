@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::{Fault, Guard, Payload};
 use crate::error::{Code, Error, Executed};
-use crate::memory::Held;
+use crate::memory::Reserve;
 
 /// The arguments of a request, still marshalled; [`next`](Self::next) unmarshals them in order.
 ///
@@ -36,9 +36,9 @@ impl<'a> Arguments<'a> {
         params: &'a Payload,
         names: &'static [&'static str],
         guard: Guard,
-        held: &'a Held,
+        reserve: Reserve<'a>,
     ) -> Result<Self, Error> {
-        Self::of(params.body(), params.source(), names, guard, held)
+        Self::of(params.body(), params.source(), names, guard, reserve)
     }
 
     #[inline]
@@ -47,7 +47,7 @@ impl<'a> Arguments<'a> {
         source: Option<&'a Payload>,
         names: &'static [&'static str],
         guard: Guard,
-        held: &'a Held,
+        reserve: Reserve<'a>,
     ) -> Result<Self, Error> {
         // Until nothing can fail any more there is only a slice: what is made of it is then written where it stays,
         // not copied there.
@@ -60,7 +60,7 @@ impl<'a> Arguments<'a> {
         if names.is_empty() {
             Arguments { reader: Reader::after(params, rest, source, guard), names, taken: 0, left }.end()?;
         }
-        let reader = Reader::after(params, rest, source, guard).held_by(held, guard);
+        let reader = Reader::after(params, rest, source, guard).with_reserve(reserve);
         Ok(Arguments { reader, names, taken: 0, left })
     }
 
@@ -156,14 +156,13 @@ fn invalid(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::LazyLock;
 
     use serde::{Deserialize, Serialize};
 
     use super::super::Shape;
     use super::super::argument_list::sealed::Marshal;
     use super::*;
-    use crate::memory::{Charge, Memory, MemoryUse};
+    use crate::memory::{Charge, Held, Memory, MemoryUse};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Point {
@@ -171,15 +170,17 @@ mod tests {
         y: i32,
     }
 
-    /// What a call holds without a connection: as much as it likes.
-    static FREE: LazyLock<Held> = LazyLock::new(|| Held::new(|| None, usize::MAX));
+    /// What a call holds without a connection.
+    fn reserve() -> Reserve<'static> {
+        Reserve::new(Box::leak(Box::default()), Guard::default().reserve(), || None)
+    }
 
     fn params(list: impl Marshal) -> Payload {
         list.marshal(Shape::Named).unwrap()
     }
 
     fn arguments<'a>(params: &'a [u8], names: &'static [&'static str]) -> Result<Arguments<'a>, Error> {
-        Arguments::of(params, None, names, Guard::default(), &FREE)
+        Arguments::of(params, None, names, Guard::default(), reserve())
     }
 
     /// What the last of two arguments, an `i64`, is refused with.
@@ -295,7 +296,7 @@ mod tests {
     fn arguments_may_cross_threads_and_are_small() {
         fn is_send<T: Send>() {}
         is_send::<Arguments<'_>>();
-        assert!(size_of::<Arguments<'_>>() <= 80, "{}", size_of::<Arguments<'_>>());
+        assert!(size_of::<Arguments<'_>>() <= 96, "{}", size_of::<Arguments<'_>>());
     }
 
     /// A list of empty maps, each a struct of 416 bytes made of its default.
@@ -311,8 +312,10 @@ mod tests {
 
     fn taken(bytes: &[u8], room: usize, guard: Guard) -> (Result<usize, Error>, usize) {
         let memory = Memory::new(room);
-        let held = Held::new(|| None, guard.reserve()).with(Charge::new(memory.clone()));
-        let mut arguments = Arguments::of(bytes, None, &["items"], guard, &held).unwrap();
+        let mut held = Held::default();
+        held.hold(Charge::new(memory.clone()));
+        let reserve = Reserve::new(&held, guard.reserve(), || None);
+        let mut arguments = Arguments::of(bytes, None, &["items"], guard, reserve).unwrap();
         let count = arguments.next::<Vec<Defaults>>().map(|items| items.len());
         let took = MemoryUse(memory.clone()).bytes();
         drop(held);
@@ -376,8 +379,10 @@ mod tests {
         let kept = [&[0x81, 0xa5][..], b"_data", &[0xc4, 1, 7]].concat();
         let bytes = [&[0x91, 0x92][..], list, &kept].concat();
         let memory = Memory::new(usize::MAX);
-        let held = Held::new(|| None, Guard::default().reserve()).with(Charge::new(memory.clone()));
-        let mut arguments = Arguments::of(&bytes, None, &["both"], Guard::default(), &held).unwrap();
+        let mut held = Held::default();
+        held.hold(Charge::new(memory.clone()));
+        let reserve = Reserve::new(&held, Guard::default().reserve(), || None);
+        let mut arguments = Arguments::of(&bytes, None, &["both"], Guard::default(), reserve).unwrap();
         let (items, Kept::Only { .. }) = arguments.next::<(Vec<Defaults>, Kept)>().unwrap();
         assert_eq!(items.len(), 10_000);
         let took = MemoryUse(memory).bytes();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::guard::GUARDED;
 use super::{Fault, Guard, Payload};
-use crate::memory::{Held, NotTaken};
+use crate::memory::{NotTaken, Reserve};
 
 /// What is left of some bytes, and of the depth and memory that their values may take.
 pub(super) struct Reader<'de> {
@@ -20,7 +20,7 @@ pub(super) struct Reader<'de> {
     pub(super) room: usize,
     /// How many more bytes of memory may be filled, and where more of them come from.
     budget: usize,
-    held: Option<&'de Held>,
+    reserve: Option<Reserve<'de>>,
     pub(super) loose: Loose,
     /// Where the bytes lie, if that can be shared.
     source: Option<&'de Payload>,
@@ -80,14 +80,14 @@ impl<'de> Reader<'de> {
     pub(super) fn after(bytes: &[u8], rest: &'de [u8], source: Option<&'de Payload>, guard: Guard) -> Self {
         let len = source.map_or(bytes.len(), Payload::len);
         let budget = guard.budget().saturating_add(len);
-        Reader { rest, depth: guard.depth(), budget, held: None, room: 0, loose: Loose::None, source }
+        Reader { rest, depth: guard.depth(), budget, reserve: None, room: 0, loose: Loose::None, source }
     }
 
-    /// The same, where what values take beyond their message's size, but for a little, counts as held by their call.
+    /// The same, where what values take beyond their message's size, but for a little, is the reserve of their call.
     #[inline]
-    pub(super) fn held_by(mut self, held: &'de Held, guard: Guard) -> Self {
-        self.budget -= guard.reserve();
-        self.held = Some(held);
+    pub(super) fn with_reserve(mut self, reserve: Reserve<'de>) -> Self {
+        self.budget -= reserve.bytes();
+        self.reserve = Some(reserve);
         self
     }
 
@@ -179,9 +179,9 @@ impl<'de> Reader<'de> {
     /// Charges more than there is yet.
     #[cold]
     fn charge_reserve(&mut self, bytes: usize) -> Result<(), Fault> {
-        let held = self.held.ok_or_else(Fault::over_budget)?;
+        let reserve = self.reserve.ok_or_else(Fault::over_budget)?;
         let lacking = bytes - self.budget;
-        let taken = held.take_reserve(lacking).map_err(|not_taken| match not_taken {
+        let taken = reserve.take(lacking).map_err(|not_taken| match not_taken {
             NotTaken::BeyondReserve => Fault::over_budget(),
             NotTaken::Exhausted => Fault::no_room(),
         })?;
@@ -216,8 +216,10 @@ impl<'de> Reader<'de> {
         self.budget = saved.unused.wrapping_sub(self.reserve());
     }
 
+    /// How much is left of what is taken only when it is needed.
+    #[inline]
     fn reserve(&self) -> usize {
-        self.held.map_or(0, Held::reserve)
+        self.reserve.as_ref().map_or(0, Reserve::left)
     }
 
     /// What is left to read.

@@ -12,7 +12,7 @@ use crate::marshal::gathered::APART_BYTES;
 use crate::marshal::{
     Arguments, Gather, Guard, ItemWriter, Payload, Shape, unmarshal_item, unmarshal_payload,
 };
-use crate::memory::Held;
+use crate::memory::{Held, Reserve};
 
 const LARGE: usize = 3 * APART_BYTES;
 
@@ -144,8 +144,9 @@ fn what_stays_in_the_process_is_never_copied() {
     assert_eq!(read.data.as_ptr(), file.data.as_ptr());
     // Not even borrowed, nor as what is not asked for.
     let payload = named(&(file.data.clone(), file.data.clone(), 3));
-    let held = Held::new(|| None, 0);
-    let mut arguments = Arguments::new(&payload, &["a", "b"], Guard::default(), &held).unwrap();
+    let held = Held::default();
+    let reserve = Reserve::new(&held, Guard::default().reserve(), || None);
+    let mut arguments = Arguments::new(&payload, &["a", "b"], Guard::default(), reserve).unwrap();
     assert_eq!(arguments.next::<&[u8]>().unwrap().as_ptr(), file.data.as_ptr());
     assert_eq!(arguments.next::<Bytes>().unwrap().as_ptr(), file.data.as_ptr());
 }

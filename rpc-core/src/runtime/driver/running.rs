@@ -14,7 +14,6 @@ use super::super::link::LinkEffects;
 use super::super::running_calls::no_room;
 use super::{Driver, End};
 use crate::context::{Ambient, Origin};
-use crate::failure::Failure;
 use crate::marshal::{Guard, Payload};
 use crate::memory::{Charge, Exhausted, SMALL_BYTES};
 use crate::message::Reason;
@@ -179,9 +178,7 @@ impl Driver {
         let is_call = matches!(key, CallKey::Call(_));
         let server_calls = self.link.limits.server_calls();
         if is_call && !self.link.registry.running.has_room(server_calls) {
-            let refused = Err(Failure::Rpc(no_room(server_calls)));
-            key.reply_id().into_iter().for_each(|id| scratch.replies.push(id, &refused, None, sizes));
-            return Ran::AtOnce;
+            return Ran::Refused(no_room(server_calls));
         }
         let target = self.link.registry.target(id);
         let method = target.method;
@@ -198,7 +195,7 @@ impl Driver {
             if let Err(Exhausted) = charge.take(bytes) {
                 return Ran::Refused(no_memory(bytes));
             }
-            request = request.holding(charge);
+            request.hold(charge);
         }
         let origin = Origin {
             service: target.service_name,
