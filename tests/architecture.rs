@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of rpc-core each of them may import. What is not listed is forbidden.
 const CORE: &[(&str, &[&str])] = &[
+    ("chance", &[]),
     ("error", &["marshal"]),
     ("sync", &[]),
     ("limits", &[]),
@@ -20,10 +21,11 @@ const CORE: &[(&str, &[&str])] = &[
     ("stream", &["error", "failure", "limits", "marshal"]),
     ("service", &["context", "error", "failure", "marshal", "memory", "stream"]),
     ("context", &["memory", "metadata", "transport"]),
-    ("protocol", &["error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool"]),
+    ("protocol", &["chance", "error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool"]),
     (
         "runtime",
         &[
+            "chance",
             "context",
             "error",
             "failure",

@@ -17,6 +17,7 @@
 //! | `service`, `context` | a request | a handler's call |
 
 mod call;
+mod chance;
 mod channel;
 mod context;
 mod error;
@@ -40,6 +41,8 @@ mod sync;
 mod transport;
 
 pub use call::{Call, WithMetadata};
+#[cfg(feature = "simulation")]
+pub use chance::seed_chance;
 pub use channel::{Channel, Connecting};
 pub use context::{Context, Peer, Scope};
 pub use error::{CallError, Code, Error, Executed, VersionMismatch};

@@ -4,7 +4,9 @@
 //! enough where a connection's limits bound how many there are, at a fraction of what the standard library's hash costs.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use crate::chance;
 
 /// What was used once keeps its memory until it is told to [`shrink`](Self::shrink).
 #[derive(Debug)]
@@ -21,7 +23,7 @@ struct IdHash {
 
 impl Default for IdHash {
     fn default() -> Self {
-        IdHash { seed: RandomState::new().hash_one(0) | 1 }
+        IdHash { seed: chance::draw() | 1 }
     }
 }
 

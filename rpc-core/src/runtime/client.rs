@@ -4,7 +4,6 @@
 //! successor takes its place, made by whoever notices first; calls that were never taken go there by themselves.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::Poll;
@@ -26,7 +25,7 @@ use crate::marshal::Guard;
 use crate::memory::Memory;
 use crate::sync::{Mutex, MutexGuard};
 use crate::transport::Connector;
-use crate::{Code, Error};
+use crate::{Code, Error, chance};
 
 /// A server that is to be reached.
 pub(crate) struct Client {
@@ -384,21 +383,17 @@ async fn while_wanted<F: Future>(link: &Link, timer: &mut Timer, future: F) -> O
 struct Backoff {
     next: Duration,
     max: Duration,
-    random: RandomState,
-    attempts: u64,
 }
 
 impl Backoff {
     fn new(limits: &Limits) -> Self {
-        Backoff { next: limits.backoff(), max: limits.max_backoff(), random: RandomState::new(), attempts: 0 }
+        Backoff { next: limits.backoff(), max: limits.max_backoff() }
     }
 
     fn next(&mut self) -> Duration {
         let pause = self.next.min(self.max);
         self.next = self.next.mul_f64(BACKOFF_FACTOR).min(self.max);
-        self.attempts += 1;
-        // The standard library's keys are random for each client, which is all the chance that is needed here.
-        let chance = self.random.hash_one(self.attempts) as f64 / u64::MAX as f64;
+        let chance = chance::draw() as f64 / u64::MAX as f64;
         pause.mul_f64(1.0 + BACKOFF_JITTER * (2.0 * chance - 1.0))
     }
 }

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
+use super::clock::Stopwatch;
 use super::dispatch::{HandlerFuture, TargetId, drop_handler, poll_handler, reply_bytes};
 use super::held::Place;
 use super::link::{Link, Running};
@@ -112,7 +112,7 @@ impl HandlerTask {
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(future) = &mut self.future else { return Poll::Ready(()) };
         let target = self.link.registry.target(self.target);
-        let since = std::mem::take(&mut self.timed).then(Instant::now);
+        let since = std::mem::take(&mut self.timed).then(Stopwatch::start);
         let mut polled = Poll::Pending;
         poll_handler(future.as_mut(), &mut self.ambient, cx, &mut polled);
         if let Some(since) = since {

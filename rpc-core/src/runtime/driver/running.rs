@@ -1,12 +1,11 @@
 //! What the frames of a read ask for is done: one lock for what they say, one for the replies.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::super::buffers::Scratch;
-use super::super::clock::now;
+use super::super::clock::{Stopwatch, now};
 use super::super::dispatch::{Started, TargetId, reply_bytes};
 use super::super::flows::Served;
 use super::super::handler::{HandlerTask, LARGE_BYTES, Start};
@@ -222,7 +221,7 @@ impl Driver {
             self.dispatchers[target.service].get_or_insert_with(|| self.link.registry.open(target.service));
         let (future, start) = if at_once {
             let is_sampled = self.sampler.is_chosen() || verdict.is_doubtful();
-            let since = is_sampled.then(Instant::now);
+            let since = is_sampled.then(Stopwatch::start);
             let started = dispatcher.run(request, &mut ambient);
             if let Some(since) = since {
                 target.poll_time.record(since.elapsed());
