@@ -1,0 +1,150 @@
+//! Seed after seed, several at once: each in a thread of its own, so that nothing is left of the one before it.
+
+use std::cell::RefCell;
+use std::panic::PanicHookInfo;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::invariants::{Invariant, Violation};
+use crate::memory;
+use crate::options::Options;
+use crate::scenario::Scenario;
+
+/// Which world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Memory => "memory",
+        }
+    }
+}
+
+/// What a seed came to.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) seed: u64,
+    /// All that happened, in one number.
+    pub(crate) hash: u64,
+    pub(crate) violations: Vec<Violation>,
+    lines: Vec<String>,
+    calls: usize,
+}
+
+/// The first seeds of a run are run twice, to see that they come to the same.
+const TWICE: u64 = 20;
+
+/// A world that takes so much of our time has come to a stop: most take a few milliseconds.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// Runs the seeds that are asked for; says whether all of them passed.
+pub(crate) fn run(kind: Kind, options: &Options) -> bool {
+    std::panic::set_hook(Box::new(note_panic));
+    if let Some(seed) = options.seed {
+        let report = apart(kind, seed, true);
+        print(kind, &report);
+        return report.violations.is_empty();
+    }
+    let begin = Instant::now();
+    let seeds = options.from..options.from + options.seeds(kind);
+    let next = AtomicU64::new(seeds.start);
+    let calls = AtomicU64::new(0);
+    let failed = AtomicBool::new(false);
+    let printing = Mutex::new(());
+    thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failed.load(Ordering::Relaxed) && !options.all {
+                        return;
+                    }
+                    let mut report = apart(kind, seed, false);
+                    calls.fetch_add(report.calls as u64, Ordering::Relaxed);
+                    if seed < seeds.start + TWICE && apart(kind, seed, false).hash != report.hash {
+                        let message = "the same seed came to something else".to_owned();
+                        report.violations.push(Violation { invariant: Invariant::Always, message });
+                    }
+                    if !report.violations.is_empty() {
+                        failed.store(true, Ordering::Relaxed);
+                        let _one_at_a_time = printing.lock();
+                        if options.all {
+                            report
+                                .violations
+                                .iter()
+                                .for_each(|violation| println!("seed {seed}: {violation}"));
+                        } else {
+                            print(kind, &report);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let passed = !failed.into_inner();
+    if passed {
+        let (count, calls) = (seeds.end - seeds.start, calls.into_inner());
+        println!("{}: {count} seeds with {calls} calls passed in {:.1?}", kind.name(), begin.elapsed());
+    }
+    passed
+}
+
+/// Runs a seed in a thread of its own.
+pub(crate) fn apart(kind: Kind, seed: u64, aloud: bool) -> Report {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let run = move || {
+        rpc_core::seed_chance(seed);
+        let scenario = Scenario::new(seed);
+        if aloud {
+            eprintln!("{scenario:#?}");
+        }
+        let world = match kind {
+            Kind::Memory => memory::run(scenario, aloud),
+        };
+        let mut state = world.lock();
+        let panics = PANICS.take();
+        let panics = panics.into_iter().map(|message| Violation { invariant: Invariant::Always, message });
+        let violations = state.violations.drain(..).chain(panics).collect();
+        let (hash, lines, calls) = (state.trace.hash(), state.trace.lines(), state.ledger.calls.len());
+        // Whoever looks has gone only if the whole run has failed.
+        let _ = sender.send(Report { seed, hash, violations, lines, calls });
+    };
+    let thread = thread::spawn(run);
+    match receiver.recv_timeout(STUCK) {
+        Ok(report) => report,
+        Err(_) => {
+            let message =
+                if thread.is_finished() { "the world itself panicked" } else { "time stands still" };
+            let violation = Violation { invariant: Invariant::Always, message: message.to_owned() };
+            Report { seed, hash: 0, violations: vec![violation], lines: Vec::new(), calls: 0 }
+        }
+    }
+}
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Handlers panic as planned without coming here: this is somebody else.
+fn note_panic(info: &PanicHookInfo<'_>) {
+    eprintln!("{info}");
+    PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+}
+
+fn print(kind: Kind, report: &Report) {
+    for line in &report.lines {
+        println!("  {line}");
+    }
+    let (name, seed) = (kind.name(), report.seed);
+    report.violations.iter().for_each(|violation| println!("{violation}"));
+    println!("{name}, seed {seed}: {} calls, {:016x}", report.calls, report.hash);
+    println!(
+        "once more: cargo run --release --manifest-path tests/simulation/Cargo.toml -- {name} --seed {seed}"
+    );
+}
