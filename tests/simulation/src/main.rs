@@ -2,11 +2,13 @@
 //! whatever happens is checked in each (`invariants`), and what has happened once can be made to happen again.
 
 mod asks;
+mod course;
 mod handlers;
 mod invariants;
 mod items;
 mod ledger;
 mod memory;
+mod network;
 mod options;
 mod probes;
 mod processes;

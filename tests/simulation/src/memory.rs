@@ -12,9 +12,10 @@ use rpc::{Address, ConnectFuture, Connector, Listener, Transport};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use self::pipe::{Pipe, Reader, Writer};
+use crate::course::{Course, Turn};
 use crate::invariants;
 use crate::processes::{self, Ground};
 use crate::random::Random;
@@ -27,94 +28,34 @@ pub(crate) fn run(scenario: Scenario, aloud: bool) -> Arc<World> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime: {error}"));
     let world = runtime.block_on(live(scenario, aloud));
-    world.lock().trace.seal();
+    world.hush(true);
     world
 }
 
 async fn live(scenario: Scenario, aloud: bool) -> Arc<World> {
     let world = World::new(scenario, Clock::Paused(Instant::now()), aloud);
-    let hub = Hub::new(&world);
-    let mut processes = Processes { hub: hub.clone(), set: JoinSet::new(), handles: Vec::new() };
-    let all: Vec<_> = world.servers().chain(world.clients()).collect();
-    all.iter().for_each(|actor| processes.start(*actor));
-
-    let begin = Instant::now();
-    let mut comes_back: Vec<(Instant, Actor)> = Vec::new();
-    let events = world.scenario.events.clone();
-    for (at, event) in events {
-        let at = begin + at;
-        comes_back.sort_by_key(|(at, _)| *at);
-        while comes_back.first().is_some_and(|(back, _)| *back <= at) {
-            let (back, actor) = comes_back.remove(0);
-            sleep_until(back).await;
-            processes.start(actor);
+    let mut processes = Processes { hub: Hub::new(&world), set: JoinSet::new(), handles: Vec::new() };
+    world.servers().chain(world.clients()).for_each(|actor| processes.start(actor));
+    let mut course = Course::new(&world);
+    while !course.is_over() {
+        for turn in course.turn(&world) {
+            match turn {
+                Turn::Starts(actor) => processes.start(actor),
+                Turn::Befalls(event) => {
+                    if let Some((actor, down)) = processes.befall(event) {
+                        course.is_absent(&world, actor, down);
+                    }
+                }
+                // Silence ends by itself here, or never.
+                Turn::Heals => {}
+            }
         }
-        sleep_until(at).await;
-        world.trace(Actor::World, Step::Suffers { event: format!("{event:?}") });
-        if let Some((actor, down)) = processes.befall(event) {
-            comes_back.retain(|(_, other)| *other != actor);
-            comes_back.push((Instant::now() + down, actor));
-        }
+        sleep(course.pause(&world)).await;
     }
-    comes_back.sort_by_key(|(at, _)| *at);
-    for (back, actor) in comes_back {
-        sleep_until(back).await;
-        processes.start(actor);
+    if !world.has_failed() {
+        processes.no_task_is_left().await;
     }
-    sleep_until(begin + world.scenario.storm_ends()).await;
-
-    world.enter(Phase::Healed);
-    let clients: Vec<_> = world.clients().collect();
-    if !until(&world, world.scenario.calls_take(), |world| {
-        world.have_reported(Phase::Healed, clients.clone())
-    })
-    .await
-    {
-        invariants::i1_all_have_ended(&world);
-        invariants::always(&world, "the clients do not come to an end");
-        return world;
-    }
-    // Handlers that nobody can stop run on for a while, and may call.
-    if !until(&world, world.scenario.healing_takes(), World::is_at_rest).await {
-        invariants::i7_handlers(&world);
-    }
-    invariants::i1_all_have_ended(&world);
-    world.enter(Phase::Rest);
-    if !until(&world, Duration::from_secs(200), |world| world.have_reported(Phase::Rest, clients.clone()))
-        .await
-    {
-        invariants::always(&world, "the probes do not come to an end");
-        return world;
-    }
-    for phase in [Phase::Closing, Phase::Closed] {
-        let who: Vec<_> = all.iter().copied().filter(|actor| world.closes_in(*actor) == phase).collect();
-        world.enter(phase);
-        let have_closed = |world: &World| world.have_reported(phase, who.iter().copied());
-        if !until(&world, world.scenario.closing_takes(), have_closed).await {
-            invariants::i7_open(&world, &who);
-            return world;
-        }
-    }
-    let metrics = tokio::runtime::Handle::current().metrics();
-    while processes.set.join_next().await.is_some() {}
-    let drain = world.scenario.closing_takes();
-    if !until(&world, drain, |_| metrics.num_alive_tasks() == 0).await {
-        invariants::i7_tasks(&world, Actor::World, metrics.num_alive_tasks());
-    }
-    invariants::i1_all_have_ended(&world);
     world
-}
-
-/// Waits for something to be so, as long as that may take.
-async fn until(world: &World, time: Duration, is_so: impl Fn(&World) -> bool) -> bool {
-    let end = Instant::now() + time;
-    while !is_so(world) {
-        if Instant::now() > end {
-            return false;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    true
 }
 
 /// Who lives here.
@@ -134,6 +75,20 @@ impl Processes {
         };
         self.handles.retain(|(other, _)| *other != actor);
         self.handles.push((actor, handle));
+    }
+
+    /// Everybody has closed: what runs on is nobody's (I7).
+    async fn no_task_is_left(&mut self) {
+        while self.set.join_next().await.is_some() {}
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let world = &self.hub.world;
+        let end = Instant::now() + world.scenario.closing_takes();
+        while metrics.num_alive_tasks() > 0 {
+            if Instant::now() > end {
+                return invariants::i7_tasks(world, Actor::World, metrics.num_alive_tasks());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn crash(&mut self, actor: Actor, without_a_word: bool) {

@@ -47,6 +47,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Value(name) if name == "memory" => options.world = Some(Kind::Memory),
+                Value(name) if name == "network" => options.world = Some(Kind::Network),
                 Long("seeds") => options.seeds = Some(parser.value()?.parse()?),
                 Long("from") => options.from = parser.value()?.parse()?,
                 Long("seed") => options.seed = Some(parser.value()?.parse()?),
@@ -60,12 +61,13 @@ impl Options {
     }
 
     pub(crate) fn worlds(&self) -> Vec<Kind> {
-        self.world.map_or(vec![Kind::Memory], |world| vec![world])
+        self.world.map_or(vec![Kind::Network, Kind::Memory], |world| vec![world])
     }
 
     pub(crate) fn seeds(&self, world: Kind) -> u64 {
         self.seeds.unwrap_or(match world {
             Kind::Memory => 10_000,
+            Kind::Network => 1_000,
         })
     }
 }

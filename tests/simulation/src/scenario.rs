@@ -94,7 +94,7 @@ pub(crate) enum Way {
 pub(crate) const HANDLER: Duration = Duration::from_millis(1_500);
 
 /// How long a drain may take where none may be lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Scenario {
     pub(crate) fn new(seed: u64) -> Self {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::invariants::{Invariant, Violation};
 use crate::memory;
+use crate::network;
 use crate::options::Options;
 use crate::scenario::Scenario;
 
@@ -16,12 +17,14 @@ use crate::scenario::Scenario;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Memory,
+    Network,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::Memory => "memory",
+            Kind::Network => "network",
         }
     }
 }
@@ -38,7 +41,7 @@ pub(crate) struct Report {
 }
 
 /// The first seeds of a run are run twice, to see that they come to the same.
-const TWICE: u64 = 20;
+const TWICE: u64 = 40;
 
 /// A world that takes so much of our time has come to a stop: most take a few milliseconds.
 const STUCK: Duration = Duration::from_secs(120);
@@ -106,6 +109,7 @@ pub(crate) fn apart(kind: Kind, seed: u64, aloud: bool) -> Report {
         }
         let world = match kind {
             Kind::Memory => memory::run(scenario, aloud),
+            Kind::Network => network::run(scenario, seed, aloud),
         };
         let mut state = world.lock();
         let panics = PANICS.take();

@@ -88,7 +88,7 @@ pub(crate) struct Trace {
     hash: Fnv,
     /// All of it is printed as it happens.
     aloud: bool,
-    sealed: bool,
+    unheard: bool,
 }
 
 impl Trace {
@@ -97,7 +97,7 @@ impl Trace {
     }
 
     pub(crate) fn push(&mut self, at: Duration, actor: Actor, step: Step) {
-        if self.sealed {
+        if self.unheard {
             return;
         }
         (at, actor, &step).hash(&mut self.hash);
@@ -113,9 +113,9 @@ impl Trace {
         self.lines.push_back((at, actor, step));
     }
 
-    /// Takes nothing more: what happens while the world is taken apart is no part of its history.
-    pub(crate) fn seal(&mut self) {
-        self.sealed = true;
+    /// Takes nothing for now: what happens while a process or the world is taken apart is no part of its history.
+    pub(crate) fn hush(&mut self, unheard: bool) {
+        self.unheard = unheard;
     }
 
     pub(crate) fn hash(&self) -> u64 {

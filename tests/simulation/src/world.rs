@@ -158,6 +158,11 @@ impl World {
         self.lock().ledger.running.values().all(|running| *running == 0)
     }
 
+    /// Lets what happens go unheard, or not any more.
+    pub(crate) fn hush(&self, unheard: bool) {
+        self.lock().trace.hush(unheard);
+    }
+
     // ---- phases ----
 
     pub(crate) fn phase(&self) -> Phase {
