@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of rpc-core each of them may import. What is not listed is forbidden.
 const CORE: &[(&str, &[&str])] = &[
+    ("broken", &[]),
     ("chance", &[]),
     ("error", &["marshal"]),
     ("sync", &[]),
@@ -21,10 +22,17 @@ const CORE: &[(&str, &[&str])] = &[
     ("stream", &["error", "failure", "limits", "marshal"]),
     ("service", &["context", "error", "failure", "marshal", "memory", "stream"]),
     ("context", &["memory", "metadata", "transport"]),
-    ("protocol", &["chance", "error", "failure", "frame", "limits", "marshal", "message", "metadata", "pool"]),
+    (
+        "protocol",
+        &[
+            "broken", "chance", "error", "failure", "frame", "limits", "marshal", "message", "metadata",
+            "pool",
+        ],
+    ),
     (
         "runtime",
         &[
+            "broken",
             "chance",
             "context",
             "error",
@@ -71,8 +79,8 @@ const CORE: &[(&str, &[&str])] = &[
 
 /// Modules without I/O, clock or task.
 const PURE: &[&str] = &[
-    "error", "failure", "limits", "metadata", "marshal", "memory", "message", "frame", "pool", "stream",
-    "service", "protocol",
+    "broken", "chance", "error", "failure", "limits", "metadata", "marshal", "memory", "message", "frame",
+    "pool", "stream", "service", "protocol",
 ];
 
 /// In which module a name that stands at the crate's root lives.

@@ -16,6 +16,10 @@
 //! | `transport` | bytes | bytes elsewhere |
 //! | `service`, `context` | a request | a handler's call |
 
+#[cfg(rpc_broken)]
+pub mod broken;
+#[cfg(not(rpc_broken))]
+mod broken;
 mod call;
 mod chance;
 mod channel;

@@ -15,6 +15,7 @@
 use std::time::Instant;
 
 use super::rare_queue::RareQueue;
+use crate::broken::{self, Flaw};
 use crate::marshal::Payload;
 use crate::{Code, Error, Executed, Metadata};
 
@@ -287,7 +288,7 @@ impl<C: Clone> Calls<C> {
         let slot = self.slots.get(id.index()).filter(|slot| id.is_real() && number <= slot.id.number());
         match slot {
             None => Err(NeverIssued),
-            Some(slot) if slot.id != id => Ok(None),
+            Some(slot) if slot.id != id && !broken::has(Flaw::MistakesCaller) => Ok(None),
             Some(slot) => match slot.state {
                 State::Sent { at: IN_FRAGMENTS, .. } => Err(NeverIssued),
                 State::Sent { .. } => Ok(self.release(id.index()).into_waiter()),
@@ -305,6 +306,10 @@ impl<C: Clone> Calls<C> {
             return None;
         }
         match self.release(id.index()) {
+            State::Sent { at, .. } if broken::has(Flaw::KeepsPlace) => {
+                self.placed[Place::Call as usize] += 1;
+                Some(at)
+            }
             State::Sent { at, .. } => Some(at),
             _ => None,
         }
@@ -332,6 +337,7 @@ impl<C: Clone> Calls<C> {
             }
             let executed = match slot.state {
                 // Items follow the open of a call with streams, so it is not taken back.
+                _ if broken::has(Flaw::DeniesCall) => Executed::No,
                 State::Sent { at, place, .. } if at < handed_over || place == Place::Stream => {
                     Executed::Maybe
                 }

@@ -20,6 +20,7 @@ use super::clock::now;
 use super::dispatch::{Registry, guarded};
 use super::held::{Held, Place};
 use super::pending::{PendingCall, Progress};
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::marshal::Payload;
@@ -313,7 +314,8 @@ impl Shared {
     /// Whether the connection's task would be too late for a deadline.
     #[inline]
     fn is_earlier(&self, deadline: Option<Instant>) -> bool {
-        deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
+        let keeps = self.armed.is_some() && broken::has(Flaw::KeepsTimer);
+        !keeps && deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
     #[inline]
@@ -399,7 +401,7 @@ impl LinkEffects {
         each(&mut self.wake, Waker::wake);
         each(&mut self.stop, |running| {
             guarded("a waker", || running.context.cancel());
-            if let Some(abort) = running.abort {
+            if let Some(abort) = running.abort.filter(|_| !broken::has(Flaw::LeavesHandlers)) {
                 abort.abort();
             }
         });

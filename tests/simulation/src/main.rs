@@ -3,6 +3,7 @@
 
 mod asks;
 mod course;
+mod flaws;
 mod handlers;
 mod invariants;
 mod items;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             println!("{}", options::HELP);
             true
         }
+        Command::Flaws => flaws::run(&options),
         Command::Seeds => options.worlds().iter().all(|world| seeds::run(*world, &options)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -8,6 +8,7 @@ pub(crate) const HELP: &str = "\
 Runs clients and servers in worlds that follow from a seed, and checks what must hold whatever happens.
 
   [memory|network]   which world; both if neither is said
+  flaws              breaks the engine in one way after the other, and says how many seeds it takes to notice
   --seeds N          how many seeds: 10000 in memory and 1000 in the network, unless said
   --from K           the first of them; 0
   --seed S           one seed, with all that happens in it
@@ -18,7 +19,7 @@ Runs clients and servers in worlds that follow from a seed, and checks what must
 pub(crate) struct Options {
     pub(crate) command: Command,
     world: Option<Kind>,
-    seeds: Option<u64>,
+    pub(crate) seeds: Option<u64>,
     pub(crate) from: u64,
     pub(crate) seed: Option<u64>,
     pub(crate) threads: u64,
@@ -29,6 +30,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Seeds,
+    Flaws,
     Help,
 }
 
@@ -48,6 +50,7 @@ impl Options {
             match argument {
                 Value(name) if name == "memory" => options.world = Some(Kind::Memory),
                 Value(name) if name == "network" => options.world = Some(Kind::Network),
+                Value(name) if name == "flaws" => options.command = Command::Flaws,
                 Long("seeds") => options.seeds = Some(parser.value()?.parse()?),
                 Long("from") => options.from = parser.value()?.parse()?,
                 Long("seed") => options.seed = Some(parser.value()?.parse()?),

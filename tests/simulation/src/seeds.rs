@@ -48,7 +48,7 @@ const STUCK: Duration = Duration::from_secs(120);
 
 /// Runs the seeds that are asked for; says whether all of them passed.
 pub(crate) fn run(kind: Kind, options: &Options) -> bool {
-    std::panic::set_hook(Box::new(note_panic));
+    quiet();
     if let Some(seed) = options.seed {
         let report = apart(kind, seed, true);
         print(kind, &report);
@@ -131,13 +131,17 @@ pub(crate) fn apart(kind: Kind, seed: u64, aloud: bool) -> Report {
     }
 }
 
+/// Panics are noted, wherever they are caught.
+pub(crate) fn quiet() {
+    std::panic::set_hook(Box::new(note_panic));
+}
+
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Handlers panic as planned without coming here: this is somebody else.
 fn note_panic(info: &PanicHookInfo<'_>) {
-    eprintln!("{info}");
     PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
 }
 

@@ -6,6 +6,7 @@ use super::super::calls::{IN_FRAGMENTS, Outcome, Place, Stage};
 use super::super::served::Counts;
 use super::super::streams::Caller;
 use super::{Connection, Effects, Phase, Violation};
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
 use crate::{Code, Error, Executed};
@@ -52,7 +53,8 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
         // What this side has open of its own is finished however long that takes: a stream outlives its client's handle.
         let mine_ended = self.calls.occupied() == 0 && self.calls.placed(Place::Stream) == 0;
-        let quiet = mine_ended && self.served.admitted() == Counts::default() && self.transfers.is_empty();
+        let served = self.served.admitted() != Counts::default() && !broken::has(Flaw::DrainsWithoutHandlers);
+        let quiet = mine_ended && !served && self.transfers.is_empty();
         let noticed = |since: Instant| now >= since + DRAIN_NOTICE || self.retired && !self.serves;
         quiet && (self.peer_leaving || self.draining.is_some_and(noticed))
             || mine_ended && self.last_moment().is_some_and(|last| now >= last)
@@ -132,6 +134,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         let streams = &mut self.streams;
         let mut stay = Vec::new();
         let judge = |stage| match stage {
+            Stage::Sent { .. } if broken::has(Flaw::RepeatsCall) => Some(Outcome::moved()),
             Stage::Sent { at, .. } if at < handed_over => Some(lost.clone().into()),
             Stage::Sent { at, number } if goes && at != IN_FRAGMENTS => {
                 if streams.arguments(Caller::Here, number) > 0 {
@@ -143,6 +146,9 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             _ => Some(Outcome::moved()),
         };
         self.calls.end(judge, &mut effects.ended);
+        if broken::has(Flaw::ForgetsCaller) {
+            effects.ended.pop();
+        }
         self.take_back(stay);
         self.give_up_calls(effects);
     }

@@ -7,6 +7,7 @@ use super::super::rate::Limit;
 use super::super::served::{CallKey, Counts};
 use super::super::streams::Caller;
 use super::{Admitted, Connection, Effects, Handled, Violation};
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::limits::DRAIN_NOTICE;
 use crate::marshal::{Payload, is_stream_reply};
@@ -95,7 +96,8 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 return refuse(Code::ResourceExhausted, message);
             }
         } else if head.id.is_some()
-            && self.served.admitted().calls + self.unread().calls >= self.limits.calls()
+            && self.served.admitted().calls + self.unread().calls
+                >= self.limits.calls() + usize::from(broken::has(Flaw::AdmitsOneMore))
         {
             let limit = self.limits.calls();
             return refuse(

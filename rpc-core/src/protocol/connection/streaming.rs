@@ -6,6 +6,7 @@ use super::super::calls::Place;
 use super::super::streams::{Caller, Leave, Received, StreamKey, Taken};
 use super::super::transfers::{Owner, Transfer};
 use super::{Connection, Effects, HEAD_BYTES, Violation};
+use crate::broken::{self, Flaw};
 use crate::failure::{Ending, Failure};
 use crate::limits::BATCH_BYTES;
 use crate::marshal::{Payload, STREAM_REPLY};
@@ -327,8 +328,9 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             Some(Verdict::App(value) | Verdict::Value(value)) => Err(Failure::App(keep(value))),
         };
         let received = self.streams.receive_end(key, ending, |waiter| effects.wake.push(waiter))?;
+        let keeps = matches!(received, Received::Ignored) && broken::has(Flaw::KeepsStreamPlace);
         self.took(received, effects);
-        if key.caller == Caller::Here {
+        if key.caller == Caller::Here && !keeps {
             self.forget_cancel(key.name.call);
             self.give_up_arguments(key.name.call);
             self.calls.streams_ended();

@@ -7,6 +7,7 @@ use super::super::served::CallKey;
 use super::super::streams::Caller;
 use super::{Connection, Effects, Violation};
 use crate::Executed;
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::message::{Reason, encode_ping};
 
@@ -78,7 +79,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 Err(Violation::new(Reason::Stall, format_args!("no sign of life within {timeout:?}")))
             }
             None if now >= self.alive.heard + self.limits.keepalive_interval() => {
-                if self.peer_ended {
+                if self.peer_ended || broken::has(Flaw::ToleratesSilence) {
                     // It can give no sign of life; but if it is gone, the transport learns so from what is sent to it.
                     self.alive.heard = now;
                 } else {

@@ -3,6 +3,7 @@
 use super::super::Violation;
 use super::super::chunks::{Chunk, Chunks};
 use super::{Caller, Flow, Received, Shown, StreamKey, Streams, call_over, not_open};
+use crate::broken::{self, Flaw};
 use crate::failure::Ending;
 use crate::marshal::Payload;
 use crate::message::{Items, Reason};
@@ -115,7 +116,7 @@ impl<W> Streams<W> {
         let Some(Flow::In(inflow)) = self.flow(key) else {
             return (Taken::End(Err(call_over())), None);
         };
-        inflow.consumed += consumed;
+        inflow.consumed += if broken::has(Flaw::KeepsCredit) { consumed / 2 } else { consumed };
         let taken = match inflow.chunks.pop() {
             Some(chunk) => Taken::Items(chunk),
             None => match inflow.ending.take() {

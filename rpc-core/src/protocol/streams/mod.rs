@@ -21,6 +21,7 @@ use self::flows_out::Outflow;
 use super::Violation;
 use super::rare_map::RareMap;
 use super::rare_queue::RareQueue;
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::limits::Limits;
 use crate::message::{REPLY_STREAM, Reason, StreamName};
@@ -252,6 +253,9 @@ impl<W> Streams<W> {
         }
         self.earliest = None;
         let mut expired = Vec::new();
+        if broken::has(Flaw::ForgetsStreamDeadline) {
+            return expired;
+        }
         for (call, streams) in self.here.iter_mut() {
             let flows_in = matches!(&streams.reply, Flow::In(inflow) if inflow.ending.is_none());
             let Some(deadline) = streams.deadline.filter(|_| flows_in) else { continue };
@@ -291,7 +295,9 @@ impl<W> Streams<W> {
                     Flow::In(inflow) => {
                         inflow.ending.get_or_insert_with(|| Err(failure.clone()));
                         inflow.ended_there = true;
-                        inflow.waiter.take().into_iter().for_each(&mut woken);
+                        if !broken::has(Flaw::ForgetsConsumer) {
+                            inflow.waiter.take().into_iter().for_each(&mut woken);
+                        }
                     }
                     Flow::Out(outflow) => {
                         outflow.waiter.take().into_iter().for_each(&mut woken);

@@ -8,9 +8,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::buffers::with_scratch;
 use super::super::clock::now;
-use super::super::link::LinkEffects;
+use super::super::link::{LinkEffects, Writer};
 use super::{Driver, READS_A_TURN};
 use crate::Error;
+use crate::broken::{self, Flaw};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::protocol::Violation;
 
@@ -49,7 +50,9 @@ impl Driver {
             let mut shared = self.link.lock();
             let output = shared.connection.has_output();
             // A caller may have the writer; it comes back with a kick.
-            let Some(writer) = shared.writer.as_mut().filter(|writer| !output && writer.is_idle()) else {
+            let is_done =
+                |writer: &&mut Writer| !output && writer.is_idle() || broken::has(Flaw::ClosesUnwritten);
+            let Some(writer) = shared.writer.as_mut().filter(is_done) else {
                 return Poll::Pending;
             };
             if ready!(writer.poll_shutdown(cx)).is_err() {
