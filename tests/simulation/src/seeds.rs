@@ -1,9 +1,11 @@
 //! Seed after seed, several at once: each in a thread of its own, so that nothing is left of the one before it.
 
 use std::cell::RefCell;
+use std::iter;
 use std::panic::PanicHookInfo;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,8 +45,9 @@ pub(crate) struct Report {
 /// The first seeds of a run are run twice, to see that they come to the same.
 const TWICE: u64 = 40;
 
-/// A world that takes so much of our time has come to a stop: most take a few milliseconds.
-const STUCK: Duration = Duration::from_secs(120);
+/// A world that takes so many seconds of our time has come to a stop: most take a few milliseconds. They are waited for
+/// one after the other, so that a machine which is suspended meanwhile adds no more than one.
+const STUCK: usize = 120;
 
 /// Runs the seeds that are asked for; says whether all of them passed.
 pub(crate) fn run(kind: Kind, options: &Options) -> bool {
@@ -100,7 +103,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> bool {
 
 /// Runs a seed in a thread of its own.
 pub(crate) fn apart(kind: Kind, seed: u64, aloud: bool) -> Report {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let run = move || {
         rpc_core::seed_chance(seed);
         let scenario = Scenario::new(seed);
@@ -119,16 +122,15 @@ pub(crate) fn apart(kind: Kind, seed: u64, aloud: bool) -> Report {
         // Whoever looks has gone only if the whole run has failed.
         let _ = sender.send(Report { seed, hash, violations, lines, calls });
     };
-    let thread = thread::spawn(run);
-    match receiver.recv_timeout(STUCK) {
-        Ok(report) => report,
-        Err(_) => {
-            let message =
-                if thread.is_finished() { "the world itself panicked" } else { "time stands still" };
-            let violation = Violation { invariant: Invariant::Always, message: message.to_owned() };
-            Report { seed, hash: 0, violations: vec![violation], lines: Vec::new(), calls: 0 }
-        }
-    }
+    thread::spawn(run);
+    let mut patience = iter::repeat_with(|| receiver.recv_timeout(Duration::from_secs(1))).take(STUCK);
+    let message = match patience.find(|waited| !matches!(waited, Err(RecvTimeoutError::Timeout))) {
+        Some(Ok(report)) => return report,
+        Some(Err(_)) => "the world itself panicked",
+        None => "time stands still",
+    };
+    let violation = Violation { invariant: Invariant::Always, message: message.to_owned() };
+    Report { seed, hash: 0, violations: vec![violation], lines: Vec::new(), calls: 0 }
 }
 
 /// Panics are noted, wherever they are caught.
