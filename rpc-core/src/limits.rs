@@ -234,6 +234,9 @@ limits! {
     /// At least 100 ms, so that it is not asked more often than it takes by default.
     keepalive_interval, with_keepalive_interval: Duration, MIN_KEEPALIVE_INTERVAL..=FOREVER;
     /// How long that sign of life may take; 20 s. Then the connection is taken for dead.
+    ///
+    /// It counts from when the transport has taken what asks for it: on a slow way that waits behind what was sent
+    /// before, for which there is [`stall_timeout`](Self::stall_timeout).
     keepalive_timeout, with_keepalive_timeout: Duration, Duration::ZERO..=FOREVER;
     /// How many pings of the other side are answered in a second, and how many at once; 10.
     ///

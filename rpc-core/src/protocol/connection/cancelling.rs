@@ -10,7 +10,7 @@ use super::super::transfers::Owner;
 use super::{Connection, Effects, PeerLimits, Violation};
 use crate::Executed;
 use crate::failure::Failure;
-use crate::message::{Reason, encode_cancel, encode_ping};
+use crate::message::{Reason, encode_cancel};
 
 impl<C: Clone, W, H> Connection<C, W, H> {
     // ---- calls made here ----
@@ -92,11 +92,11 @@ impl<C: Clone, W, H> Connection<C, W, H> {
     pub(super) fn ask_about_cancels(&mut self) {
         self.asks = false;
         // A sign of life may have been asked for meanwhile, whose pong comes before long.
-        if let Some(cancels) = self.cancels.as_mut().filter(|_| !self.alive.is_asking()) {
-            self.alive.pings += 1;
-            let token = self.alive.pings;
-            cancels.ask(token);
-            self.push_message(|out| encode_ping(out, token));
+        if self.cancels.is_some() && !self.alive.is_asking() {
+            let token = self.push_ping();
+            if let Some(cancels) = &mut self.cancels {
+                cancels.ask(token);
+            }
         }
     }
 

@@ -129,14 +129,41 @@ struct Alive {
     /// The last ping that was sent, and the last one that was answered.
     pings: u64,
     answered: u64,
+    ping: Way,
     /// How often the other side has sent one.
     pinged: Rate,
+}
+
+/// How far the last ping has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It waits behind other bytes.
+    Waits,
+    /// It is among those that are being written.
+    Goes,
+    /// The transport has it.
+    Gone,
 }
 
 impl Alive {
     /// Whether a ping is on its way. There is one at a time, so that no delay makes them more than the other side takes.
     fn is_asking(&self) -> bool {
         self.answered < self.pings
+    }
+
+    /// What was being written is written, and what waited is next.
+    #[inline]
+    fn ping_goes_on(&mut self) {
+        if self.ping != Way::Gone {
+            self.ping = if self.ping == Way::Waits { Way::Goes } else { Way::Gone };
+        }
+    }
+
+    /// The other side takes what lies before a ping: until it has that as well, it cannot be late with the answer.
+    fn ping_is_behind(&mut self, now: Instant) {
+        if self.ping != Way::Gone {
+            self.asked = self.asked.and(Some(now));
+        }
     }
 }
 
@@ -256,7 +283,14 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             parting: None,
             retired: false,
             serves: false,
-            alive: Alive { heard: now, asked: None, pings: 0, answered: 0, pinged: Rate::new(now) },
+            alive: Alive {
+                heard: now,
+                asked: None,
+                pings: 0,
+                answered: 0,
+                ping: Way::Gone,
+                pinged: Rate::new(now),
+            },
             owes_frame: None,
             owes_fragment: None,
             owes_reading: None,
@@ -347,6 +381,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         std::mem::swap(&mut self.outbox, output);
         self.push_fragments(output, effects);
         self.handed_over = self.queued;
+        self.alive.ping_goes_on();
         self.make_room(effects);
         if self.calls.has_queues() {
             self.grant(effects);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::calls::{Place, deadline_exceeded};
 use super::super::served::CallKey;
 use super::super::streams::Caller;
-use super::{Connection, Effects, Violation};
+use super::{Connection, Effects, Violation, Way};
 use crate::Executed;
 use crate::broken::{self, Flaw};
 use crate::failure::Failure;
@@ -89,9 +89,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
                 self.shrink(now);
                 // One that is on its way to be answered asks as well.
                 if self.peer_ended || !self.alive.is_asking() {
-                    self.alive.pings += 1;
-                    let token = self.alive.pings;
-                    self.push_message(|out| encode_ping(out, token));
+                    self.push_ping();
                 }
                 Ok(())
             }
@@ -158,15 +156,32 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.owes_reading
     }
 
-    /// The transport took all bytes there were.
-    pub(crate) fn sent(&mut self) {
-        self.owes_reading = None;
+    /// Asks for a pong, by which it is known that the other side is there, and how far it has read.
+    pub(super) fn push_ping(&mut self) -> u64 {
+        self.alive.pings += 1;
+        self.alive.ping = Way::Waits;
+        let token = self.alive.pings;
+        self.push_message(|out| encode_ping(out, token));
+        token
+    }
+
+    /// The transport took all bytes there were, `now`.
+    pub(crate) fn sent(&mut self, now: impl FnOnce() -> Instant) {
+        if self.owes_reading.take().is_some() {
+            self.alive.ping_is_behind(now());
+        }
+        if self.alive.ping == Way::Goes {
+            self.alive.ping = Way::Gone;
+        }
     }
 
     /// The transport left bytes, and took some before them or none.
     pub(crate) fn blocked(&mut self, now: Instant, progress: bool) {
         if progress || self.owes_reading.is_none() {
             self.owes_reading = Some(now);
+        }
+        if progress {
+            self.alive.ping_is_behind(now);
         }
     }
 }

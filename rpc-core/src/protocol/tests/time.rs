@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::CallKey;
-use super::pair::{Next, Pair, Plain};
+use super::pair::{Next, Pair, Plain, Side};
 use crate::frame::LENGTH_BYTES;
 use crate::limits::{DRAIN_NOTICE, Limits};
 use crate::message::Reason;
@@ -124,6 +124,30 @@ fn a_silent_connection_is_asked_for_a_sign_of_life_and_given_up_without_one() {
 }
 
 #[test]
+fn an_answer_to_a_ping_is_not_late_before_the_other_side_has_got_that() {
+    let mut pair = Pair::new();
+    // The transport takes slowly what was there before the ping, and then what the ping is among.
+    pair.client.connection.blocked(pair.now, false);
+    let mut minute = |client: &mut Side| {
+        for _ in 0..60 {
+            pair.now += SECOND;
+            client.connection.blocked(pair.now, true);
+            client.tick(pair.now).expect("the other side takes what it is sent, if slowly");
+        }
+        pair.now
+    };
+    minute(&mut pair.client);
+    assert!(!pair.client.output().is_empty(), "a ping");
+    let now = minute(&mut pair.client);
+    pair.client.connection.sent(|| now);
+    let late = now + Duration::from_secs(20);
+    // From then on it may be late, whatever else is taken.
+    pair.client.connection.blocked(late - SECOND, true);
+    pair.client.tick(late - Duration::from_millis(1)).expect("there is a moment left");
+    assert_eq!(pair.client.tick(late).expect_err("it is over").reason, Reason::Stall);
+}
+
+#[test]
 fn case_27_a_frame_that_does_not_go_on_is_a_stall() {
     let mut pair = Pair::with_limits(
         Limits::default(),
@@ -149,7 +173,7 @@ fn a_frame_is_not_owed_while_this_side_does_not_read() {
         pair.server.tick(pair.now).expect("it reads what it is sent");
     }
     // From the moment this side reads again it counts anew.
-    pair.server.connection.sent();
+    pair.server.connection.sent(|| pair.now);
     pair.server.receive(&[1], pair.now).expect("the frame's length");
     pair.now += Duration::from_secs(30);
     assert_eq!(pair.server.tick(pair.now).expect_err("a stall").reason, Reason::Stall);

@@ -152,7 +152,7 @@ impl Driver {
             self.blocked = written.is_pending();
             match &written {
                 Poll::Ready(Ok(())) => {
-                    shared.connection.sent();
+                    shared.connection.sent(now);
                     shared.leave_buffers(&mut writer);
                 }
                 // What was not written goes with the connection.
