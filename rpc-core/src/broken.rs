@@ -39,6 +39,8 @@ pub enum Flaw {
     LeavesHandlers,
     /// A connection that is silent is never given up.
     ToleratesSilence,
+    /// Calls are cancelled more often than the other side takes.
+    CancelsAtWill,
     /// A drain does not wait for handlers.
     DrainsWithoutHandlers,
     /// A connection that has been drained is closed before its last replies are written.

@@ -37,6 +37,7 @@ mod broken {
         (Flaw::KeepsCredit, Invariant::I1),
         (Flaw::LeavesHandlers, Invariant::I7),
         (Flaw::ToleratesSilence, Invariant::I8),
+        (Flaw::CancelsAtWill, Invariant::Always),
         (Flaw::DrainsWithoutHandlers, Invariant::I9),
         (Flaw::ClosesUnwritten, Invariant::I9),
     ];

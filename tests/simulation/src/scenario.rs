@@ -192,6 +192,8 @@ fn limits(random: &mut Random, weather: Weather) -> Limits {
         .with_keepalive_timeout(random.millis(250..=700))
         .with_backoff(random.millis(10..=80))
         .with_max_backoff(random.millis(80..=400))
+        .with_cancels(*random.pick(&[1, 2, 5, 1_000]))
+        .with_cancels_per_second(*random.pick(&[1, 10, 200]))
 }
 
 fn events(random: &mut Random, weather: Weather, servers: u64, clients: u64) -> Vec<(Duration, Event)> {

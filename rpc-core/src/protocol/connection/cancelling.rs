@@ -9,6 +9,7 @@ use super::super::streams::Caller;
 use super::super::transfers::Owner;
 use super::{Connection, Effects, PeerLimits, Violation};
 use crate::Executed;
+use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::message::{Reason, encode_cancel};
 
@@ -24,7 +25,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         let PeerLimits { cancels, pings_per_second, .. } = self.peer;
         let pause = Duration::from_secs(1) / pings_per_second;
         let cancels = self.cancels.get_or_insert_with(|| Box::new(Cancels::new(cancels, pause, now)));
-        if cancels.cancel(call, place, now) {
+        if broken::has(Flaw::CancelsAtWill) || cancels.cancel(call, place, now) {
             self.push_message(|out| encode_cancel(out, call));
         } else if place == Place::Call {
             self.calls.keep_place();
