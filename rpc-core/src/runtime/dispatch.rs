@@ -40,7 +40,7 @@ pub(crate) struct Registry {
     clashes: Vec<String>,
     pub(crate) running: RunningCalls,
     pub(crate) unsent: Unsent,
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// Which method of a registry.

@@ -6,15 +6,32 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
+/// So many connections at a time make nobody wait for long, and need no line to be read in.
+const FEW: usize = 8;
+
 /// The line; there is none until somebody stands in it.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(OnceLock<Arc<Semaphore>>);
+pub(crate) struct Turns {
+    line: OnceLock<Arc<Semaphore>>,
+    readers: AtomicUsize,
+}
+
+/// A connection of which reading takes long, for as long as it does.
+#[derive(Debug)]
+pub(crate) struct Reader(Arc<Turns>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A turn, until it is dropped; none where turns are not taken any more.
 pub(crate) type Turn = Option<OwnedSemaphorePermit>;
@@ -23,9 +40,20 @@ pub(crate) type Turn = Option<OwnedSemaphorePermit>;
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
 
 impl Turns {
+    /// Counts a connection of which reading takes long.
+    pub(crate) fn reader(self: &Arc<Self>) -> Reader {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Reader(self.clone())
+    }
+
+    /// Whether there are so many of them that they have to be read in turns.
+    pub(crate) fn are_many(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > FEW
+    }
+
     /// Stands in the line, behind whoever stands there. A place that is dropped is free for the next one, as is a turn.
     pub(crate) fn wait(&self) -> Waiting {
-        let line = self.0.get_or_init(|| Arc::new(Semaphore::new(at_once()))).clone();
+        let line = self.line.get_or_init(|| Arc::new(Semaphore::new(at_once()))).clone();
         Box::pin(async move {
             let turn = line.acquire_owned().await.ok();
             // A task that yields is only woken when the thread has looked.
@@ -45,7 +73,6 @@ fn at_once() -> usize {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Waker};
 
     use tokio::io::AsyncReadExt;
@@ -67,6 +94,17 @@ mod tests {
         // This one has been given its turn, and never takes it.
         drop(line);
         assert!(last.await.is_some());
+    }
+
+    #[test]
+    fn few_readers_need_no_line() {
+        let turns = Arc::new(Turns::default());
+        let mut readers: Vec<_> = (0..FEW).map(|_| turns.reader()).collect();
+        assert!(!turns.are_many());
+        readers.push(turns.reader());
+        assert!(turns.are_many());
+        readers.pop();
+        assert!(!turns.are_many());
     }
 
     /// A thread with tasks at hand looks for what has come after dozens of them.

@@ -22,7 +22,7 @@ use super::link::{Link, LinkEffects, Writer};
 use super::parked::Parked;
 use super::poll_time::Sampler;
 use super::timer::Timer;
-use super::turns::Waiting;
+use super::turns::{Reader, Waiting};
 use crate::context::Peer;
 use crate::frame::{self, Assembler};
 use crate::memory::Place;
@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     blocked: bool,
     ended: bool,
     manner: Manner,
+    /// It is among those of which reading takes long.
+    reader: Option<Reader>,
     /// Where it stands in line to read, if it does.
     turn: Option<Waiting>,
     closing: Option<Box<Closing>>,
@@ -107,6 +109,7 @@ impl Driver {
             blocked: false,
             ended: false,
             manner: Manner::Unknown,
+            reader: None,
             turn: None,
             closing: None,
             sampler: Sampler::default(),

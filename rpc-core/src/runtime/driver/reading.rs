@@ -111,13 +111,19 @@ impl Driver {
         shared.reading_waits
     }
 
-    /// Who says very much, or something large, is read when it is its turn, which is over when it is dropped. All others
-    /// are read whenever they like, as is a server by its client, which has chosen it.
+    /// Who says very much, or something large, is read when it is its turn, which is over when it is dropped, where many
+    /// do. All others are read whenever they like, as is a server by its client, which has chosen it.
     fn poll_turn_to_read(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let takes_long = self.manner == Manner::Talkative
             || self.assembler.missing().is_some_and(|missing| missing >= LARGE_BYTES)
             || self.reassembly.missing() >= DIRECT_BYTES;
         if self.side == Side::Opened || !takes_long {
+            self.reader = None;
+            return Poll::Ready(None);
+        }
+        let turns = &self.link.registry.turns;
+        self.reader.get_or_insert_with(|| turns.reader());
+        if self.turn.is_none() && !turns.are_many() {
             return Poll::Ready(None);
         }
         let waiting = self.turn.get_or_insert_with(|| self.link.registry.turns.wait());
