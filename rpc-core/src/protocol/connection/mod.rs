@@ -380,7 +380,9 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.answered = Counts::default();
         std::mem::swap(&mut self.outbox, output);
         self.push_fragments(output, effects);
+        // What is queued from here on goes out next time.
         self.handed_over = self.queued;
+        self.part();
         self.alive.ping_goes_on();
         self.make_room(effects);
         if self.calls.has_queues() {

@@ -18,7 +18,6 @@ impl<C: Clone, W, H> Connection<C, W, H> {
             gone.extend(turn.gone);
         });
         gone.into_iter().for_each(|owner| self.gone(owner, effects));
-        self.part();
     }
 
     /// A large message has been handed over, all of it.
@@ -87,7 +86,7 @@ impl<C: Clone, W, H> Connection<C, W, H> {
         self.part();
     }
 
-    fn part(&mut self) {
+    pub(super) fn part(&mut self) {
         if let Some(message) = self.parting.take_if(|_| !self.transfers.has(Owner::OneWay)) {
             self.push_goaway(Reason::Drain, message);
         }

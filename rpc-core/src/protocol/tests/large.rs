@@ -301,6 +301,32 @@ fn a_one_way_call_on_its_way_goes_before_the_farewell() {
 }
 
 #[test]
+fn a_call_is_taken_back_from_behind_the_farewell() {
+    let mut pair = Pair::new();
+    let served = pair.server.call(1, pair.now, |call| Plain { back: true, ..call });
+    pair.settle();
+    let with_payload = large(SIZE);
+    pair.client.enter(1, pair.now, |call| Plain { oneway: true, ..with_payload(call) });
+    pair.turn_to_server();
+    pair.client.connection.retire(pair.now, true);
+    while pair.client.connection.large_bytes() > 0 {
+        pair.turn_to_server();
+    }
+    // The farewell waits to go out, and what the running handler calls waits behind it.
+    let [dropped, kept] =
+        [2, 3].map(|waiter| pair.client.call(waiter, pair.now, |call| Plain { back: true, ..call }));
+    pair.client.drop_call(dropped);
+    pair.settle();
+    assert!(pair.server.connection.peer_is_leaving());
+    assert_eq!(pair.server.arrived.len(), 2, "the one-way call, and one of the others");
+    for (side, id) in [(&mut pair.server, kept), (&mut pair.client, served)] {
+        side.reply(key(id), 1);
+    }
+    pair.settle();
+    assert!(pair.client.outcome(kept).is_ok() && pair.server.outcome(served).is_ok());
+}
+
+#[test]
 fn a_side_that_drains_finishes_its_large_replies() {
     let mut pair = Pair::new();
     let id = pair.call(1);
