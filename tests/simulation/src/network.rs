@@ -26,8 +26,9 @@ use crate::world::{Clock, World};
 /// Where servers listen.
 const PORT: u16 = 9000;
 
-/// How much time passes at once for a host: what is sent arrives at the next such moment at the earliest.
-const STEP: Duration = Duration::from_millis(4);
+/// How much time passes at once for a host, one host after the other: what is sent must be on its way for as long, or it
+/// would arrive before it was sent, by the clock of whoever comes later in the same step.
+const STEP: Duration = Duration::from_millis(2);
 
 /// Beyond all that a world takes.
 const LONG: Duration = Duration::from_secs(100_000);
@@ -49,8 +50,8 @@ pub(crate) fn run(scenario: Scenario, seed: u64, aloud: bool) -> Arc<World> {
         .epoch(SystemTime::UNIX_EPOCH)
         .simulation_duration(LONG)
         .tick_duration(STEP)
-        .min_message_latency(Duration::ZERO)
-        .max_message_latency(delay)
+        .min_message_latency(STEP)
+        .max_message_latency(STEP + delay)
         .tcp_capacity(SEGMENTS)
         .enable_random_order()
         .build();
