@@ -28,11 +28,15 @@ pub(super) const HARDLY_BEGUN: Duration = Duration::from_millis(100);
 /// A little longer, for clocks that do not go at the same speed, or in milliseconds.
 const CERTAINLY_BEGUN: Duration = Duration::from_millis(110);
 
+/// What a cancel has used counts as free again after so many hundredths of the time that this takes by the receiver's clock.
+const CERTAINLY_FREE: u32 = 101;
+
 /// What this side has cancelled, and what it will.
 #[derive(Debug)]
 pub(super) struct Cancels {
-    /// What the other side takes.
-    limit: Limit,
+    /// What the other side takes at once, and how long it is until one of these is free again for certain.
+    at_once: u32,
+    share: Duration,
     /// How long after a pong it may be pinged again.
     pause: Duration,
     /// Those sent of which it is known that they have been read.
@@ -53,7 +57,8 @@ pub(super) struct Cancels {
 impl Cancels {
     pub(super) fn new(limit: Limit, pause: Duration, now: Instant) -> Self {
         Cancels {
-            limit,
+            at_once: limit.at_once,
+            share: limit.share() * CERTAINLY_FREE / 100,
             pause,
             read: Rate::new(now),
             sent_before: 0,
@@ -69,7 +74,7 @@ impl Cancels {
     /// Whether a call may be cancelled at once. If not its cancel is held.
     pub(super) fn cancel(&mut self, call: u64, place: Place, now: Instant) -> bool {
         let uses = self.sent_before.saturating_add(self.sent_since).saturating_add(1);
-        let fits = self.read.used(now) + self.limit.share() * uses <= self.limit.reach();
+        let fits = self.read.used(now) + self.share * uses <= self.share * self.at_once;
         if fits {
             self.sent_since = self.sent_since.saturating_add(1);
         } else {
@@ -119,7 +124,7 @@ impl Cancels {
         if self.asked.take_if(|asked| *asked == token).is_none() {
             return;
         }
-        self.read.add(std::mem::take(&mut self.sent_before), self.limit, now);
+        self.read.add(self.share * std::mem::take(&mut self.sent_before), now);
         self.begun = (!self.held_before.is_empty()).then_some(now + CERTAINLY_BEGUN);
     }
 
@@ -133,7 +138,7 @@ impl Cancels {
     /// Something is held, or half of what may be sent is not known to have been read: so that whoever stays within the
     /// rate never has to wait.
     fn wants_ping(&self) -> bool {
-        let many = self.sent_since >= self.limit.at_once.div_ceil(2);
+        let many = self.sent_since >= self.at_once.div_ceil(2);
         self.asked.is_none() && (many || !self.held_since.is_empty())
     }
 }
@@ -170,8 +175,28 @@ mod tests {
         cancels.pong(7, later);
         assert_eq!(sent(&mut cancels, 13..20, later), 0);
         // Of the five before the ping two are forgotten by now, and none of those behind it.
-        assert_eq!(sent(&mut cancels, 20..30, later + ms(200)), 2);
-        assert_eq!(sent(&mut cancels, 30..40, later + Duration::from_secs(60)), 3);
+        assert_eq!(sent(&mut cancels, 20..30, later + ms(201)), 1);
+        assert_eq!(sent(&mut cancels, 30..40, later + ms(202)), 1);
+        assert_eq!(sent(&mut cancels, 40..50, later + Duration::from_secs(60)), 3);
+    }
+
+    #[test]
+    fn a_receiver_whose_clock_is_slower_takes_them_all() {
+        let start = Instant::now();
+        let mut cancels = Cancels::new(LIMIT, PAUSE, start);
+        let mut taken = Rate::new(start);
+        // By a two-hundredth; and what is said is there at once.
+        let receivers = |now: Instant| start + (now - start).mul_f64(0.995);
+        for call in 0..100_000 {
+            let now = start + ms(1) * call;
+            if cancels.cancel(u64::from(call), Place::Call, now) {
+                assert!(taken.take(LIMIT, receivers(now)), "the cancel of call {call}");
+            }
+            if cancels.asked.is_none() {
+                cancels.ask(u64::from(call));
+                cancels.pong(u64::from(call), now);
+            }
+        }
     }
 
     #[test]

@@ -39,14 +39,14 @@ impl Rate {
     pub(super) fn take(&mut self, limit: Limit, now: Instant) -> bool {
         let fits = self.used(now) + limit.share() <= limit.reach();
         if fits {
-            self.add(1, limit, now);
+            self.add(limit.share(), now);
         }
         fits
     }
 
-    /// Uses it so often, whatever the limit says.
-    pub(super) fn add(&mut self, uses: u32, limit: Limit, now: Instant) {
-        self.mark = self.mark.max(now) + limit.share() * uses;
+    /// Uses so much of it, whatever the limit says.
+    pub(super) fn add(&mut self, shares: Duration, now: Instant) {
+        self.mark = self.mark.max(now) + shares;
     }
 
     /// How long it takes until nothing is used any more.
