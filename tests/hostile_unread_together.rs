@@ -96,6 +96,35 @@ fn case_84_without_anybody_who_waits_nobody_is_in_the_way() {
 }
 
 #[test]
+fn case_86_who_says_very_much_and_reads_nothing_keeps_nobody_from_their_turn() {
+    // From a quarter of that on no more is read of who has a part in it: also of who stands in line to be read.
+    let limits = Limits::default().with_unsent_bytes(8 * MEBIBYTE);
+    Victim::attacked_with(limits, async |victim| {
+        let mut peers = tokio::task::JoinSet::new();
+        for _ in 0..24 {
+            let mut raw = open(victim).await;
+            peers.spawn(async move {
+                let calls = (1..=500).map(|id| framed(&wire::request(id, "Target.nothing", &[0x90])));
+                let calls = calls.collect::<Vec<_>>().concat();
+                loop {
+                    raw.send(&calls).await;
+                }
+            });
+        }
+        let good = victim.client().await;
+        for _ in 0..20 {
+            // What is large is unmarshalled in turns, in which those are read as well until they have had enough.
+            let reply = timeout(SECOND, good.length("", &[7; MEBIBYTE])).await.expect("its turn comes");
+            assert_eq!(reply.expect("a reply"), MEBIBYTE);
+            sleep(SECOND / 20).await;
+        }
+        assert!(peers.try_join_next().is_none(), "they go on");
+        peers.shutdown().await;
+        drop(good);
+    });
+}
+
+#[test]
 fn who_reads_gets_every_large_reply_however_little_may_wait() {
     // As soon as anything is counted there is no room for more.
     let limits = Limits::default().with_unsent_bytes(1);

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,12 +25,27 @@ pub(crate) struct Turns {
 }
 
 /// A connection of which reading takes long, for as long as it does.
-#[derive(Debug)]
-pub(crate) struct Reader(Arc<Turns>);
+pub(crate) struct Reader {
+    turns: Arc<Turns>,
+    /// Where it stands in line, if it does.
+    waiting: Option<Waiting>,
+}
+
+impl Reader {
+    /// Waits for a turn to be read, if it must.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.waiting.is_none() && !self.turns.has_many_readers() {
+            return Poll::Ready(None);
+        }
+        let turn = ready!(self.waiting.get_or_insert_with(|| self.turns.wait()).as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(turn)
+    }
+}
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+        self.turns.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -43,17 +59,21 @@ impl Turns {
     /// Counts a connection of which reading takes long.
     pub(crate) fn reader(self: &Arc<Self>) -> Reader {
         self.readers.fetch_add(1, Ordering::Relaxed);
-        Reader(self.clone())
+        Reader { turns: self.clone(), waiting: None }
     }
 
     /// Whether there are so many of them that they have to be read in turns.
-    pub(crate) fn are_many(&self) -> bool {
+    fn has_many_readers(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > FEW
+    }
+
+    fn line(&self) -> Arc<Semaphore> {
+        self.line.get_or_init(|| Arc::new(Semaphore::new(at_once()))).clone()
     }
 
     /// Stands in the line, behind whoever stands there. A place that is dropped is free for the next one, as is a turn.
     pub(crate) fn wait(&self) -> Waiting {
-        let line = self.line.get_or_init(|| Arc::new(Semaphore::new(at_once()))).clone();
+        let line = self.line();
         Box::pin(async move {
             let turn = line.acquire_owned().await.ok();
             // A task that yields is only woken when the thread has looked.
@@ -73,7 +93,7 @@ fn at_once() -> usize {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
-    use std::task::{Context, Waker};
+    use std::task::Waker;
 
     use tokio::io::AsyncReadExt;
     use tokio::task::JoinSet;
@@ -97,14 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn few_readers_need_no_line() {
+    fn few_readers_need_no_line_and_one_that_stands_in_it_stays() {
         let turns = Arc::new(Turns::default());
+        let mut cx = Context::from_waker(Waker::noop());
         let mut readers: Vec<_> = (0..FEW).map(|_| turns.reader()).collect();
-        assert!(!turns.are_many());
+        readers.iter_mut().for_each(|reader| assert!(reader.poll_turn(&mut cx).is_ready()));
+        let _turn = turns.line().try_acquire_owned().expect("nobody has it");
         readers.push(turns.reader());
-        assert!(turns.are_many());
+        readers.iter_mut().for_each(|reader| assert!(reader.poll_turn(&mut cx).is_pending()));
         readers.pop();
-        assert!(!turns.are_many());
+        readers.iter_mut().for_each(|reader| assert!(reader.poll_turn(&mut cx).is_pending()));
+        assert!(turns.reader().poll_turn(&mut cx).is_pending(), "it would be one more");
+        readers.pop();
+        assert!(turns.reader().poll_turn(&mut cx).is_ready());
     }
 
     /// A thread with tasks at hand looks for what has come after dozens of them.

@@ -46,6 +46,7 @@ impl Driver {
     pub(super) fn let_go(&mut self) {
         self.assembler = Assembler::new(self.link.limits.frame_bytes());
         self.reassembly.clear();
+        self.reader = None;
         // What is nothing has room.
         let _ = self.link.memory.hold(&mut self.unfinished, 0, now(), || Waker::noop().clone());
     }

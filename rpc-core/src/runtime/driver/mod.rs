@@ -22,7 +22,7 @@ use super::link::{Link, LinkEffects, Writer};
 use super::parked::Parked;
 use super::poll_time::Sampler;
 use super::timer::Timer;
-use super::turns::{Reader, Waiting};
+use super::turns::Reader;
 use crate::context::Peer;
 use crate::frame::{self, Assembler};
 use crate::memory::Place;
@@ -54,9 +54,7 @@ pub(crate) struct Driver {
     ended: bool,
     manner: Manner,
     /// It is among those of which reading takes long.
-    reader: Option<Reader>,
-    /// Where it stands in line to read, if it does.
-    turn: Option<Waiting>,
+    reader: Option<Box<Reader>>,
     closing: Option<Box<Closing>>,
     sampler: Sampler,
 }
@@ -110,7 +108,6 @@ impl Driver {
             ended: false,
             manner: Manner::Unknown,
             reader: None,
-            turn: None,
             closing: None,
             sampler: Sampler::default(),
             link,

@@ -59,6 +59,8 @@ impl Driver {
     /// What ends the connection.
     pub(super) fn poll_reads(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if self.is_backed_up() {
+            // Whoever has a turn and does not use it would keep all others from theirs.
+            self.reader = None;
             return Ok(());
         }
         let Poll::Ready(_turn) = self.poll_turn_to_read(cx) else { return Ok(()) };
@@ -121,15 +123,8 @@ impl Driver {
             self.reader = None;
             return Poll::Ready(None);
         }
-        let turns = &self.link.registry.turns;
-        self.reader.get_or_insert_with(|| turns.reader());
-        if self.turn.is_none() && !turns.are_many() {
-            return Poll::Ready(None);
-        }
-        let waiting = self.turn.get_or_insert_with(|| self.link.registry.turns.wait());
-        let turn = ready!(waiting.as_mut().poll(cx));
-        self.turn = None;
-        Poll::Ready(turn)
+        let reader = self.reader.get_or_insert_with(|| Box::new(self.link.registry.turns.reader()));
+        reader.poll_turn(cx)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
