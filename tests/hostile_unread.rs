@@ -64,7 +64,7 @@ fn case_84_of_large_replies_that_nobody_reads_only_the_first_are_made() {
             raw.say(&wire::request(301, "Target.add", &sum())).await;
             sleep(29 * SECOND).await;
             let started = victim.ledger.started() - before;
-            assert!((2..=4).contains(&started), "{started} handlers were started");
+            assert!((1..=4).contains(&started), "{started} handlers were started");
             victim.serves_neighbours().await;
 
             sleep(SECOND + Duration::from_millis(1)).await;
