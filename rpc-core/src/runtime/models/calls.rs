@@ -42,9 +42,9 @@ fn a_call_that_is_dropped_is_cancelled_or_had_ended() {
         let (link, id) = (open.link.clone(), open.wire.calls()[0]);
         let replies = spawn(move || receive(&link, &reply(id, 1)));
         drop(dropped);
+        assert!(open.link.lock().connection.is_idle(), "its slot is free, whether a reply comes or not");
         join(replies);
         let mut shared = open.link.lock();
-        assert!(shared.connection.is_idle(), "its slot is free");
         // It is cancelled if its reply had not come, and then that was late; or nothing is said of it.
         assert_eq!(shared.connection.ignored() == 1, shared.connection.has_output());
         shared.connection.close(loss(), &mut Default::default());

@@ -5,13 +5,14 @@
 //! wake-up is lost, beside what it is named after. No time passes in them, so no timer can make up for one.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg rpc_loom" cargo test --release -p rpc-core --lib models --target-dir target/loom
+//! RUSTFLAGS="--cfg rpc_loom" cargo test -p rpc-core --lib --target-dir target/loom models
 //! ```
 
 mod calls;
 mod clients;
 mod drains;
 mod local_streams;
+mod memory;
 mod pending;
 mod places;
 mod streams;

@@ -110,9 +110,11 @@ fn handlers_that_wait_to_start_do_when_there_is_room() {
         let (open, tasks) = crowded();
         let wire = open.wire.clone();
         let driver = open.driver;
-        let tasks = tasks.map(|task| spawn(move || block_on(task)));
+        let [first, second] = tasks;
+        let first = spawn(move || block_on(first));
         let task = spawn(move || block_on(driver));
-        tasks.into_iter().for_each(join);
+        block_on(second);
+        join(first);
         wire.end();
         join(task);
     });
@@ -130,5 +132,18 @@ fn a_turn_to_start_is_passed_on_by_a_handler_that_goes() {
         join(goes);
         wire.end();
         join(task);
+    });
+}
+
+#[test]
+fn handlers_that_wait_to_start_learn_that_nothing_will_be_sent_any_more() {
+    model(3, || {
+        let (open, [first, second]) = crowded();
+        let link = open.link.clone();
+        let loses = spawn(move || link.close(Error::new(Code::Unavailable, "the connection was lost")));
+        let first = spawn(move || block_on(first));
+        block_on(second);
+        join(first);
+        join(loses);
     });
 }

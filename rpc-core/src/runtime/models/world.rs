@@ -24,6 +24,7 @@ use crate::failure::Reply;
 use crate::frame::{LENGTH_BYTES, length};
 use crate::limits::Limits;
 use crate::marshal::Payload;
+use crate::memory::Memory;
 use crate::message::{
     GoAway, Hello, Message, Reason, RequestHead, decode, encode_goaway, encode_request, encode_value,
 };
@@ -37,10 +38,10 @@ const STACK_WORDS: usize = 32 * 1024;
 /// Beyond so many steps something goes round in circles.
 const MOST_STEPS: usize = 10_000;
 
-/// Runs a scene in every order that has at most so many preemptions; `LOOM_MAX_PREEMPTIONS` says another number.
+/// Runs a scene in every order that has at most so many preemptions, or more if `LOOM_MAX_PREEMPTIONS` says so.
 pub(super) fn model(preemptions: usize, scene: fn()) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.preemption_bound = builder.preemption_bound.max(Some(preemptions));
     builder.max_branches = MOST_STEPS;
     let orders = Arc::new(AtomicUsize::new(0));
     let counted = orders.clone();
@@ -143,14 +144,14 @@ impl Open {
     }
 
     pub(super) fn with_limits(ours: Limits, theirs: &Limits) -> Self {
-        Open::over(Link::new(Arc::new(ours), Arc::default()), Wire::new(), theirs, Side::Opened)
+        Open::over(link(ours, Registry::default()), Wire::new(), theirs, Side::Opened)
     }
 
     /// One that was accepted, where handlers run.
     pub(super) fn serving(ours: Limits, theirs: &Limits) -> Self {
         let mut registry = Registry::default();
         registry.add(Handlers);
-        Open::over(Link::new(Arc::new(ours), Arc::new(registry)), Wire::new(), theirs, Side::Accepted)
+        Open::over(link(ours, registry), Wire::new(), theirs, Side::Accepted)
     }
 
     /// The same for a link that is there.
@@ -201,6 +202,11 @@ impl Open {
             start: if large { Start::Held { bytes: 1, place: None } } else { Start::Free },
         }
     }
+}
+
+fn link(limits: Limits, registry: Registry) -> Arc<Link> {
+    let memory = Memory::new(limits.memory_bytes());
+    Link::new(Arc::new(limits), Arc::new(registry), memory)
 }
 
 /// A service of one method; what its handlers do is the models' business.
@@ -254,6 +260,14 @@ impl Wire {
     /// Lets a message come.
     pub(super) fn come(&self, message: &[u8]) {
         self.change(|state| state.comes(message));
+    }
+
+    /// Lets a message come, but for its last byte.
+    pub(super) fn come_in_part(&self, message: &[u8]) {
+        self.change(|state| {
+            state.comes(message);
+            state.inbox.pop();
+        });
     }
 
     /// Nothing more comes.
@@ -354,7 +368,9 @@ impl AsyncRead for Half {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        buffer.put_slice(&std::mem::take(&mut state.inbox));
+        let fits = state.inbox.len().min(buffer.remaining());
+        buffer.put_slice(&state.inbox[..fits]);
+        state.inbox.drain(..fits);
         Poll::Ready(Ok(()))
     }
 }

@@ -35,17 +35,21 @@ fn what_is_entered_is_written_or_the_task_is_woken() {
 fn callers_and_the_task_write_all_there_is() {
     model(3, || {
         let open = Open::new(&Limits::default());
-        // No reply wakes the task for a call that lies there still.
-        open.wire.answer(2);
+        // No reply comes, and would wake the task, before all three are there. The first call is written by its caller,
+        // since it is alone, and the others by the task.
+        open.wire.answer(3);
+        let mut first = call(&open.channel);
+        begin(&mut first);
         let (driver, wire) = (open.driver, open.wire);
         let task = spawn(move || block_on(driver));
         let other = call(&open.channel);
         let other = spawn(move || block_on(other));
         assert_eq!(block_on(call(&open.channel)).expect("a reply"), 1);
         assert_eq!(join(other).expect("a reply"), 1);
+        assert_eq!(block_on(first).expect("a reply"), 1);
         wire.end();
         join(task);
-        assert_eq!(wire.calls().len(), 2, "each was written once");
+        assert_eq!(wire.calls().len(), 3, "each was written once");
     });
 }
 
