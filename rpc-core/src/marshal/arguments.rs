@@ -250,8 +250,7 @@ mod tests {
             let read = arguments(wrong, &["a"]).and_then(|mut read| read.next::<i64>());
             assert!(read.is_err(), "{wrong:?}");
         }
-        let mut deep = vec![0x92, 1];
-        deep.extend([0x91; 100_000]);
+        let deep = [&[0x92, 1][..], &[0x91].repeat(100_000)].concat();
         let error = arguments(&deep, &["a"]).unwrap().next::<i64>().unwrap_err();
         assert_eq!(error.message(), "a surplus argument: the value is nested too deeply");
     }
@@ -324,6 +323,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it takes thousands of elements, for which Miri is too slow")]
     fn case_90_values_larger_than_their_message_take_room_and_small_ones_none() {
         let (count, took) = taken(&defaults(9), 0, Guard::default());
         assert_eq!((count.unwrap(), took), (9, 0));
@@ -373,6 +373,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it takes thousands of elements, for which Miri is too slow")]
     fn what_was_taken_is_there_for_a_second_attempt() {
         // What serde keeps for later is guessed to be a list, which is wrong here, and read once more as bytes.
         let list = &defaults(10_000)[1..];

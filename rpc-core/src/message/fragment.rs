@@ -103,7 +103,8 @@ mod tests {
         let mut frame = Vec::new();
         encode_fragment(&mut frame, 3, Some(70_000), 1_000);
         frame.resize(frame.len() + 1_000, 7);
-        for end in FRAGMENT_BEGUN_BYTES..frame.len() {
+        // Miri is slow.
+        for end in (FRAGMENT_BEGUN_BYTES..frame.len()).step_by(if cfg!(miri) { 50 } else { 1 }) {
             let begun =
                 decode_fragment(&frame[..end], frame.len()).expect("a fragment").expect("a sound one");
             assert_eq!((begun.number, begun.rest, begun.length), (3, Some(70_000), 1_000));

@@ -341,6 +341,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it takes megabytes, for which Miri is too slow")]
     fn a_declared_size_costs_nothing() {
         let mut reassembly = with_limit(usize::MAX);
         let now = Instant::now();
@@ -365,6 +366,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it takes megabytes, for which Miri is too slow")]
     fn a_fragment_that_has_only_begun_gets_one_step_and_nothing_of_the_pool() {
         let mut reassembly = with_limit(usize::MAX);
         let now = Instant::now();

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::named;
+use super::{fewer, named};
 use crate::marshal::unmarshal::unmarshal_within;
 use crate::marshal::{Guard, unmarshal};
 
@@ -189,6 +189,7 @@ fn the_depth_is_exact_for_every_kind_of_nesting() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has a stack of its own")]
 fn sixty_four_levels_of_anything_fit_a_small_stack() {
     let deep = repeated(&[0x91], 31, &[0x90]);
     let loose = repeated(&[0x91], 63, &[0x90]);
@@ -302,13 +303,15 @@ fn what_is_wrong_is_said() {
 fn case_45_adversarial_keys_are_a_hash_map_like_any_other() {
     // The standard map hashes with a key of its own, so no choice of keys can make them collide; what remains
     // is that a hundred thousand entries cost what they cost. (The time itself is for a benchmark to hold.)
-    let keys: BTreeMap<u64, ()> = (0..100_000).map(|index| (index << 44, ())).collect();
+    let many = fewer::<100_000, 50>();
+    let keys: BTreeMap<u64, ()> = (0..many as u64).map(|index| (index << 44, ())).collect();
     let bytes = named(&keys);
     let map: HashMap<u64, ()> = unmarshal(&bytes).unwrap();
-    assert_eq!(map.len(), 100_000);
+    assert_eq!(map.len(), many);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it takes thousands of elements, for which Miri is too slow")]
 fn nobody_is_told_to_expect_much() {
     struct Told(usize);
 
@@ -352,12 +355,13 @@ fn a_guard_of_nothing_refuses_all_that_takes_something() {
 #[test]
 fn values_as_large_as_their_message_need_no_budget() {
     let none = Guard::default().with_budget(0);
-    let numbers = vec![0.5f64; 100_000];
+    let many = fewer::<100_000, 100>();
+    let numbers = vec![0.5f64; many];
     assert_eq!(unmarshal_within::<Vec<f64>>(&named(&numbers), none).unwrap(), numbers);
-    let bytes = vec![7u8; 100_000];
+    let bytes = vec![7u8; many];
     assert_eq!(unmarshal_within::<Vec<u8>>(&named(&bytes), none).unwrap(), bytes);
-    let text = "x".repeat(100_000);
+    let text = "x".repeat(many);
     assert_eq!(unmarshal_within::<String>(&named(&text), none).unwrap(), text);
     // What is smaller on the wire than in memory is charged for the difference.
-    assert!(unmarshal_within::<Vec<u64>>(&named(&vec![1u64; 100_000]), none).is_err());
+    assert!(unmarshal_within::<Vec<u64>>(&named(&vec![1u64; many]), none).is_err());
 }

@@ -7,7 +7,7 @@ use rmp_serde::config::BytesMode;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::{named, positional};
+use super::{fewer, named, positional};
 use crate::marshal::unmarshal;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,14 +91,14 @@ fn agree<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
 
 #[test]
 fn random_values_are_written_as_they_are_by_rmp_serde() {
-    for seed in 0..500 {
+    for seed in 0..fewer::<500, 3>() as u64 {
         agree(&Random(seed).value(4));
     }
 }
 
 #[test]
 fn heads_of_every_size_are_written_as_they_are_by_rmp_serde() {
-    for len in [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
+    for len in [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536].into_iter().take(fewer::<10, 4>()) {
         agree(&"x".repeat(len));
         agree(&vec![1u8; len + 1]);
         agree(&vec![-1i8; len]);
@@ -109,7 +109,7 @@ fn heads_of_every_size_are_written_as_they_are_by_rmp_serde() {
 /// Every form of every scalar begins and ends at a power of two.
 #[test]
 fn scalars_of_every_size_are_written_as_they_are_by_rmp_serde() {
-    for shift in 0..=64 {
+    for shift in (0..=64).step_by(fewer::<1, 32>()) {
         for off in -1..=1 {
             let number = (1i128 << shift) + off;
             agree(&(number as i64, -number as i64, number as u64));
@@ -128,9 +128,9 @@ fn scalars_of_every_size_are_written_as_they_are_by_rmp_serde() {
 #[test]
 fn damaged_bytes_are_refused_or_mean_the_same_to_both() {
     let mut taken = 0;
-    for seed in 0..3_000 {
+    for seed in 0..fewer::<3_000, 15>() as u64 {
         let mut random = Random(seed);
-        let mut bytes = named(&random.value(3)).to_vec();
+        let mut bytes = named(&random.value(fewer::<3, 1>() as u32)).to_vec();
         for _ in 0..=random.below(3) {
             match random.below(3) {
                 0 => {
@@ -149,5 +149,9 @@ fn damaged_bytes_are_refused_or_mean_the_same_to_both() {
             assert_eq!(format!("{:?}", theirs.unwrap()), format!("{value:?}"), "seed {seed}: {bytes:02x?}");
         }
     }
-    assert!(taken > 150, "only {taken} of the damaged values were taken, so this compares too little");
+    // Under Miri they are too few to say more than that nothing is read that should not be.
+    assert!(
+        taken > 150 || cfg!(miri),
+        "only {taken} of the damaged values were taken, so this compares too little"
+    );
 }

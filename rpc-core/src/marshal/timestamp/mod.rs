@@ -184,7 +184,8 @@ mod tests {
                 assert_eq!(Timestamp::from(instant), extreme);
             }
         }
-        assert!(Timestamp::now() > at(1_700_000_000, 0));
+        // Miri lets nobody know the time of day.
+        assert!(cfg!(miri) || Timestamp::now() > at(1_700_000_000, 0));
     }
 
     #[test]
