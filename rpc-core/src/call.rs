@@ -29,6 +29,10 @@ use crate::{Code, Error, Executed, Metadata};
 /// Awaiting it gives `Result<T, Error>`, or `Result<T, CallError<E>>` for a method that returns `Result<T, E>`. It
 /// does nothing until it is polled. Its arguments were marshalled when it was made, so it borrows nothing.
 ///
+/// Once it has been polled, go on polling it, or drop it. While the other side runs as many calls as it takes
+/// ([`Limits::calls`](crate::Limits::calls)), a call waits for a place; one that is given its place and is not polled
+/// keeps it from those behind it.
+///
 /// # Errors
 /// Every call that is not dropped ends in exactly one of: the value, the procedure's own error, an [`Error`] that
 /// says whether the procedure ran.
