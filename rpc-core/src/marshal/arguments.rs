@@ -156,6 +156,7 @@ fn invalid(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::LazyLock;
 
     use serde::{Deserialize, Serialize};
 
@@ -172,7 +173,9 @@ mod tests {
 
     /// What a call holds without a connection.
     fn reserve() -> Reserve<'static> {
-        Reserve::new(Box::leak(Box::default()), Guard::default().reserve(), || None)
+        // Nothing here takes any of it, so that all may have the same.
+        static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+        Reserve::new(&HELD, Guard::default().reserve(), || None)
     }
 
     fn params(list: impl Marshal) -> Payload {
