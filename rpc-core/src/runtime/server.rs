@@ -308,6 +308,9 @@ impl Connections {
     fn sweep(&mut self) {
         if self.links.len() > 2 * self.tasks.len() {
             self.links.retain(|link| link.upgrade().is_some_and(|link| !link.is_over()));
+        }
+        // Apart from that, since of many connections that end together the last ones are counted when their links are gone.
+        if self.links.capacity() > 4 * self.tasks.len() {
             self.links.shrink_to(2 * self.tasks.len());
         }
     }
