@@ -8,7 +8,7 @@ mod partition;
 use std::sync::Arc;
 use std::time::Duration;
 
-use always::{Always, Neighbour, bystander, resident, unused_name};
+use always::{Always, Neighbour, bystander, resident, unused_name, worked};
 use partition::{Network, Via};
 use rpc::{Channel, Error, MemoryConnector, MemoryListener, Server};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +51,7 @@ fn a_task_that_is_left_is_noticed() {
 #[test]
 #[should_panic(expected = "heap: ")]
 fn memory_that_is_left_is_noticed() {
-    Always::in_memory().holds(begin, async |()| std::mem::forget(vec![7_u8; 12_000]));
+    Always::in_memory().holds(begin, async |()| std::mem::forget(vec![7_u8; 6_000]));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn memory_that_was_taken_meanwhile_is_noticed() {
 #[should_panic(expected = "heap: ")]
 fn memory_that_a_task_has_left_is_noticed() {
     Always::in_memory().holds(begin, async |()| {
-        let task = tokio::spawn(async { std::mem::forget(vec![7_u8; 12_000]) });
+        let task = tokio::spawn(async { std::mem::forget(vec![7_u8; 6_000]) });
         task.await.expect("no panic");
     });
 }
@@ -132,6 +132,21 @@ fn a_neighbour_who_waits_is_noticed() {
         network.cut();
         sleep(SECOND / 10).await;
         network.heal();
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[should_panic(expected = "a neighbour waited for ")]
+fn a_neighbour_who_waits_for_the_work_of_others_is_noticed() {
+    Always::in_memory().holds(begin, async |()| {
+        let since = worked();
+        let working = tokio::spawn(async move {
+            while worked() - since < SECOND + SECOND / 5 {
+                assert!(worked() > Duration::ZERO, "this system does not count it");
+            }
+        });
+        working.await.expect("no panic");
     });
 }
 

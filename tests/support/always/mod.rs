@@ -18,8 +18,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{Instant, sleep};
 
+use self::neighbour::Took;
 #[allow(unused_imports, reason = "not every test that shares this has worlds of each kind")]
-pub(crate) use self::neighbour::{Neighbour, bystander, resident};
+pub(crate) use self::neighbour::{Neighbour, bystander, resident, worked};
 
 /// How soon everything is as it was.
 const REST: Duration = Duration::from_secs(2);
@@ -31,9 +32,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// for somebody by default.
 const NOISE: Duration = Duration::from_secs(4);
 
-/// How much more may be on the heap after a case than before, in bytes: most cases leave nothing at all, a thousand
-/// connections at once a table that has grown. What the process keeps of large messages for the next ones is no part of it.
-const HEAP: i64 = 10 * 1024;
+/// So long the thread of a case may work for others while a neighbour waits. Without optimisation the longest is about a
+/// third of that.
+const WORK: Duration = Duration::from_secs(1);
+
+/// How much more may be on the heap after a case than before, in bytes: most cases leave nothing at all, some the link
+/// of the last connection that has ended, or a queue that has grown. What the process keeps of large messages for the next
+/// ones is no part of it.
+const HEAP: i64 = 4 * 1024;
+
+/// So many tasks are ready at once in most cases at most.
+const TASKS: usize = 2_000;
 
 /// What a thread keeps for the next connections and handlers is taken once. What leaks is taken by each run.
 const RUNS: usize = 3;
@@ -58,23 +67,25 @@ pub(crate) struct Always {
     panics: usize,
     /// How much the heap may grow within the case, in bytes.
     heap: u64,
+    /// How many tasks there may be at a time.
+    tasks: usize,
     patience: Duration,
 }
 
 impl Always {
     /// In memory, where the clock is paused.
     pub(crate) fn in_memory() -> Always {
-        Always { ground: Ground::Memory, panics: 0, heap: u64::MAX, patience: REST }
+        Always { ground: Ground::Memory, panics: 0, heap: u64::MAX, tasks: TASKS, patience: REST }
     }
 
     /// On sockets. All tests of the program must be cases, or descriptors of others are taken for theirs.
     pub(crate) fn on_sockets() -> Always {
-        Always { ground: Ground::Sockets, panics: 0, heap: u64::MAX, patience: PATIENCE }
+        Always { ground: Ground::Sockets, panics: 0, heap: u64::MAX, tasks: TASKS, patience: PATIENCE }
     }
 
     /// Where one thread is not enough. What a case takes from the heap is not counted there, nor are descriptors.
     pub(crate) fn on_threads() -> Always {
-        Always { ground: Ground::Threads, panics: 0, heap: u64::MAX, patience: PATIENCE }
+        Always { ground: Ground::Threads, panics: 0, heap: u64::MAX, tasks: TASKS, patience: PATIENCE }
     }
 
     /// So many handlers panic, because they are told to.
@@ -85,6 +96,11 @@ impl Always {
     /// Meanwhile no more is taken from the heap than so many bytes, what the case takes for itself included.
     pub(crate) fn with_heap(self, bytes: u64) -> Always {
         Always { heap: bytes, ..self }
+    }
+
+    /// In the case so many tasks are ready at once.
+    pub(crate) fn with_tasks(self, tasks: usize) -> Always {
+        Always { tasks: tasks.max(TASKS), ..self }
     }
 
     /// Waits less long for rest, where it will not come.
@@ -113,7 +129,7 @@ impl Always {
         let (mut world, mut neighbour) = runtime.block_on(async {
             let (world, mut neighbour) = begin().await;
             neighbour.settles_in().await;
-            crowd().await;
+            crowd(self.tasks).await;
             (world, neighbour)
         });
         let mut left = Left::default();
@@ -156,8 +172,9 @@ impl Always {
     }
 
     /// How long a neighbour may wait beyond what is usual. In virtual time nothing holds up a call, so that is nothing.
-    fn noise(self) -> Duration {
-        if self.ground == Ground::Memory { Duration::from_millis(1) } else { NOISE }
+    fn noise(self) -> Took {
+        let time = if self.ground == Ground::Memory { Duration::from_millis(1) } else { NOISE };
+        Took { time, work: WORK }
     }
 
     /// Waits until all is as it was, as long as that may take; says what is not.
@@ -180,8 +197,8 @@ impl Always {
 }
 
 /// Tasks that are all ready at once: the queue of a runtime grows with them, and never shrinks.
-async fn crowd() {
-    let tasks: Vec<_> = (0..2_000).map(|_| tokio::spawn(async {})).collect();
+async fn crowd(tasks: usize) {
+    let tasks: Vec<_> = (0..tasks).map(|_| tokio::spawn(async {})).collect();
     for task in tasks {
         task.await.expect("no panic");
     }

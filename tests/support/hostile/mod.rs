@@ -387,11 +387,15 @@ impl Victim {
     }
 
     pub(crate) fn that_goes_with(limits: Limits, attack: impl AsyncFn(&Victim)) {
+        Victim::that_goes_but(Always::in_memory(), limits, attack);
+    }
+
+    pub(crate) fn that_goes_but(always: Always, limits: Limits, attack: impl AsyncFn(&Victim)) {
         let begin = async || {
             let victim = Victim::serve_with(&format!("mem://{}", unused_name()), limits.clone()).await;
             (victim, bystander().await)
         };
-        Always::in_memory().holds(begin, async |victim| attack(victim).await);
+        always.holds(begin, async |victim| attack(victim).await);
     }
 
     /// The same on sockets; all tests of the program must be such.
