@@ -6,6 +6,7 @@ mod hostile;
 
 use std::time::Duration;
 
+use hostile::always::Always;
 use hostile::raw::{Liar, Raw};
 use hostile::wire::{
     self, CALM, DEADLINE_EXCEEDED, FRAME, INVALID_ARGUMENT, NO, RESOURCE_EXHAUSTED, STALL, Value, framed,
@@ -399,23 +400,30 @@ fn pauses_between_attempts_to_connect_are_those_that_were_set() {
 /// Whoever else is there is refused as well: neighbours are those of another server.
 #[test]
 fn calls_of_all_connections_may_be_as_many_as_was_set() {
-    Victim::that_goes_with(Limits::default().with_server_calls(3), async |victim| {
-        let mut peers = [Raw::open(&victim.url).await, Raw::open(&victim.url).await];
-        for (running, peer) in [(1, 0), (2, 0), (3, 1)] {
-            peers[peer].say(&wire::request(running as u64, "Target.hold", &[0x90])).await;
-            victim.ledger.running(running).await;
-        }
-        let started = victim.ledger.started();
-        for raw in &mut peers {
-            let refused = raw.call(9, "Target.add", &sum()).await;
-            assert_eq!((refused.error().1, refused.error().2), (RESOURCE_EXHAUSTED, NO));
-        }
-        assert_eq!(victim.ledger.started(), started);
-        peers[0].say(&wire::cancel(1)).await;
-        victim.ledger.running(2).await;
-        assert_eq!(peers[1].call(10, "Target.add", &sum()).await.value(), (10, &Value::Uint(3)));
-        drop(peers);
-        victim.ledger.running(0).await;
-        victim.dies().await;
-    });
+    for limits in [Limits::default(), Limits::default().with_server_calls(3)] {
+        let most = limits.server_calls();
+        let always = Always::in_memory().with_tasks(2 * most);
+        // Two connections are enough, whatever one of them may have by default.
+        Victim::that_goes_but(always, limits.with_calls(most), async |victim| {
+            let mut peers = [Raw::open(&victim.url).await, Raw::open(&victim.url).await];
+            for number in 1..=most {
+                peers[number % 2].say(&wire::request(number as u64, "Target.hold", &[0x90])).await;
+            }
+            victim.ledger.running(most).await;
+            let started = victim.ledger.started();
+            let next = most as u64 + 1;
+            for raw in &mut peers {
+                let refused = raw.call(next, "Target.add", &sum()).await;
+                assert_eq!((refused.error().1, refused.error().2), (RESOURCE_EXHAUSTED, NO));
+            }
+            assert_eq!(victim.ledger.started(), started);
+            peers[0].say(&wire::cancel(2)).await;
+            victim.ledger.running(most - 1).await;
+            let sum = peers[1].call(next + 1, "Target.add", &sum()).await;
+            assert_eq!(sum.value(), (next + 1, &Value::Uint(3)));
+            drop(peers);
+            victim.ledger.running(0).await;
+            victim.dies().await;
+        });
+    }
 }

@@ -85,6 +85,21 @@ fn case_84_replies_that_wait_on_many_connections_are_bounded_together() {
 }
 
 #[test]
+fn case_84_by_default_a_quarter_of_a_gibibyte_waits_on_many_connections() {
+    Victim::attacked(async |victim| {
+        let before = victim.ledger.started();
+        let reply = wire::array(&[&wire::uint(60 * MEBIBYTE as u64)]);
+        let peers = many(victim, 8, &framed(&wire::request(1, "Target.zeros", &reply))).await;
+        sleep(2 * SECOND).await;
+        let started = victim.ledger.started() - before;
+        assert!((5..=6).contains(&started), "{started} replies of 60 MiB were made, where 256 MiB may wait");
+        victim.serves_neighbours().await;
+        drop(peers);
+        victim.ledger.running(0).await;
+    });
+}
+
+#[test]
 fn case_84_without_anybody_who_waits_nobody_is_in_the_way() {
     let limits = Limits::default().with_unsent_bytes(MEBIBYTE);
     Victim::attacked_with(limits, async |victim| {
