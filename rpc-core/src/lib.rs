@@ -59,6 +59,7 @@ pub use marshal::{
 };
 pub use memory::MemoryUse;
 pub use metadata::Metadata;
+#[doc(hidden)] // For tests that count what is on the heap.
 pub use pool::kept_bytes;
 pub use returned::{Items, Returned};
 pub use runtime::{Bound, Drained, Server, ShutdownHandle};
