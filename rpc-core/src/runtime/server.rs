@@ -300,7 +300,10 @@ impl Connections {
         }
         let link = Link::new(self.limits.clone(), self.registry.clone(), self.memory.clone());
         self.links.push(Arc::downgrade(&link));
-        self.tasks.spawn(Serving::Beginning(Box::pin(begin(link, transport, permit))));
+        // What the beginning alone needs is taken by the thread that lets it go, and leaves room there for what stays; by this
+        // one, it would leave holes between the connections.
+        let beginning = async move { Box::pin(begin(link, transport, permit)).await };
+        self.tasks.spawn(Serving::Beginning(Box::pin(beginning)));
     }
 
     /// Links of connections that have ended are swept out when they are more than those that have not: even the weak ones
