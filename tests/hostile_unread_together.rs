@@ -115,9 +115,9 @@ fn case_86_who_says_very_much_and_reads_nothing_keeps_nobody_from_their_turn() {
     // From a quarter of that on no more is read of who has a part in it: also of who stands in line to be read.
     let limits = Limits::default().with_unsent_bytes(8 * MEBIBYTE);
     Victim::attacked_with(limits, async |victim| {
+        // They begin together, so that they are in line when it becomes too much.
         let mut peers = tokio::task::JoinSet::new();
-        for _ in 0..24 {
-            let mut raw = open(victim).await;
+        for mut raw in many(victim, 24, &[]).await {
             peers.spawn(async move {
                 let calls = (1..=500).map(|id| framed(&wire::request(id, "Target.nothing", &[0x90])));
                 let calls = calls.collect::<Vec<_>>().concat();

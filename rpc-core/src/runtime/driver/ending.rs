@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::super::buffers::with_scratch;
 use super::super::clock::now;
 use super::super::link::{LinkEffects, Writer};
-use super::{Driver, READS_A_TURN};
+use super::{Driver, Manner};
 use crate::Error;
 use crate::broken::{self, Flaw};
 use crate::limits::CLOSE_TIMEOUT;
@@ -60,19 +60,22 @@ impl Driver {
             }
             closing.shut_down = true;
         }
-        for _ in 0..READS_A_TURN {
-            if self.ended {
-                return Poll::Ready(error);
-            }
-            let count = with_scratch(|scratch| {
-                let mut buffer = ReadBuf::new(&mut scratch.bytes);
-                Pin::new(&mut self.recv).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
-            });
-            match ready!(count) {
-                Ok(0) | Err(_) => self.ended = true,
-                Ok(_) => {}
-            }
+        if self.ended {
+            return Poll::Ready(error);
         }
+        // Who goes on as if nothing had been said waits for a turn with all who say very much.
+        let _turn = ready!(self.poll_turn_to_read(cx));
+        let discarded = with_scratch(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch.bytes);
+            let read = Pin::new(&mut self.recv).poll_read(cx, &mut buffer);
+            read.map_ok(|()| (buffer.filled().len(), buffer.remaining()))
+        });
+        self.manner = match ready!(discarded) {
+            Ok((0, _)) | Err(_) => return Poll::Ready(error),
+            Ok((_, 0)) => Manner::Talkative,
+            Ok(_) => Manner::Usual,
+        };
+        // There may be more: the others on this thread go first.
         cx.waker().wake_by_ref();
         Poll::Pending
     }

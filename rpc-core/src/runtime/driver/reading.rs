@@ -115,7 +115,7 @@ impl Driver {
 
     /// Who says very much, or something large, is read when it is its turn, which is over when it is dropped, where many
     /// do. All others are read whenever they like, as is a server by its client, which has chosen it.
-    fn poll_turn_to_read(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+    pub(super) fn poll_turn_to_read(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let takes_long = self.manner == Manner::Talkative
             || self.assembler.missing().is_some_and(|missing| missing >= LARGE_BYTES)
             || self.reassembly.missing() >= DIRECT_BYTES;
