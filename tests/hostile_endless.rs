@@ -47,7 +47,6 @@ struct Peer {
     pieces: u64,
     /// What is left of a piece.
     rest: Vec<u8>,
-    /// How often anybody was listened to.
     reads: Arc<AtomicU64>,
 }
 
@@ -81,38 +80,48 @@ impl AsyncRead for Peer {
     }
 }
 
-/// How often they are listened to while another task gives way this often.
-const ROUNDS: u64 = 200;
+/// Another task gives way so often.
+const ROUNDS: u64 = 100;
 
-async fn listened_to(says: Says) -> u64 {
+/// What is done meanwhile.
+struct Done {
+    /// How often anybody was listened to.
+    reads: u64,
+    /// How many calls were started.
+    calls: u64,
+}
+
+async fn meanwhile(says: Says) -> Done {
+    let handler = Handler::default();
     let reads = Arc::new(AtomicU64::new(0));
     let listener = Endless { left: PEERS, says, reads: reads.clone() };
-    let server = Server::new().add(TargetServer::new(Handler::default()));
+    let server = Server::new().add(TargetServer::new(handler.clone()));
     let serving = tokio::spawn(server.bind(listener).await.expect("bound").serve());
+    let done = || Done { reads: reads.load(Ordering::Relaxed), calls: handler.ledger.started() as u64 };
     // By then all have begun.
-    while reads.load(Ordering::Relaxed) < 20 * PEERS as u64 {
+    while done().reads < 5 * PEERS as u64 {
         yield_now().await;
     }
-    let before = reads.load(Ordering::Relaxed);
+    let before = done();
     for _ in 0..ROUNDS {
         yield_now().await;
     }
     serving.abort();
-    reads.load(Ordering::Relaxed) - before
+    Done { reads: done().reads - before.reads, calls: done().calls - before.calls }
 }
 
 /// One of them a round, twice at most, and the beginnings of what is large; not each of them.
-fn took_turns(reads: u64) {
+fn took_turns(what: &str, count: u64) {
     assert!(
-        (1..=4 * ROUNDS).contains(&reads),
-        "{reads} reads while another task had its turn {ROUNDS} times"
+        (1..=4 * ROUNDS).contains(&count),
+        "{count} {what} while another task had its turn {ROUNDS} times"
     );
 }
 
 #[tokio::test]
 async fn many_who_say_very_much_are_listened_to_in_turns() {
     let small = |id| wire::framed(&wire::request(id, "Target.small", &wire::array(&[&wire::uint(7)])));
-    took_turns(listened_to(small).await);
+    took_turns("reads", meanwhile(small).await.reads);
 }
 
 #[tokio::test]
@@ -121,11 +130,24 @@ async fn many_who_send_what_is_large_are_listened_to_in_turns() {
         let arguments = wire::array(&[&wire::text(""), &wire::binary(&vec![7; 3 << 20])]);
         wire::framed(&wire::request(id, "Target.length", &arguments))
     };
-    took_turns(listened_to(large).await);
+    took_turns("reads", meanwhile(large).await.reads);
 }
 
 #[tokio::test]
 async fn many_who_go_on_after_they_were_sent_away_are_listened_to_in_turns() {
     // No message is empty.
-    took_turns(listened_to(|_| vec![0; 64 << 10]).await);
+    took_turns("reads", meanwhile(|_| vec![0; 64 << 10]).await.reads);
+}
+
+#[tokio::test]
+async fn many_calls_of_which_a_little_becomes_much_are_started_in_turns() {
+    let growing = |id| {
+        let items = [&[0xdc, 0x0a, 0x00][..], &[0x80; 0x0a00]].concat();
+        wire::framed(&wire::request(id, "Target.heavy", &wire::array(&[&items])))
+    };
+    let calls = meanwhile(growing).await.calls;
+    assert!(
+        (1..=2 * ROUNDS).contains(&calls),
+        "{calls} calls while another task had its turn {ROUNDS} times"
+    );
 }

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::memory::Memory;
+use crate::memory::{Caller, Memory};
 use crate::{Address, Metadata};
 
 /// The call that is being served: its deadline, metadata, peer and cancellation.
@@ -66,7 +66,7 @@ enum Whose {
     Nobody,
     /// A caller in this process. All are alike, so there is nothing to count.
     Here,
-    Known(Arc<Known<dyn Any + Send + Sync>>),
+    Known(Arc<Known<dyn WayBack>>),
 }
 
 /// What is known of a peer. Each call has a clone of it, so all of it is behind one count.
@@ -74,13 +74,19 @@ struct Known<L: ?Sized> {
     address: Address,
     /// What all connections beside its own have together.
     memory: Arc<Memory>,
-    /// The way back to it, of which this module knows nothing.
+    /// The way back to it, of which this module knows nothing else.
     link: L,
+}
+
+/// A connection to a peer, as far as calls of that peer are concerned.
+pub(crate) trait WayBack: Any + Send + Sync {
+    /// The values of a call take much more memory than its message.
+    fn note_growth(&self);
 }
 
 impl Peer {
     /// One that can be called over `link`, or not at all.
-    pub(crate) fn new(address: Address, memory: Arc<Memory>, link: impl Any + Send + Sync) -> Self {
+    pub(crate) fn new(address: Address, memory: Arc<Memory>, link: impl WayBack) -> Self {
         Peer(Whose::Known(Arc::new(Known { address, memory, link })))
     }
 
@@ -106,11 +112,18 @@ impl Peer {
         }
     }
 
+    fn note_growth(&self) {
+        match &self.0 {
+            Whose::Nobody | Whose::Here => {}
+            Whose::Known(known) => known.link.note_growth(),
+        }
+    }
+
     /// The way back to it, if it is one of these.
     pub(crate) fn link<L: Any>(&self) -> Option<&L> {
         match &self.0 {
             Whose::Nobody | Whose::Here => None,
-            Whose::Known(known) => known.link.downcast_ref(),
+            Whose::Known(known) => (&known.link as &dyn Any).downcast_ref(),
         }
     }
 }
@@ -322,10 +335,15 @@ fn with_current<T>(function: impl FnOnce(&mut Option<Ambient>) -> T) -> T {
     CURRENT.with_borrow_mut(function)
 }
 
-/// The memory that the connection of the call which is being served shares with others.
-pub(crate) fn current_memory() -> Option<Arc<Memory>> {
-    with_current(|ambient| ambient.as_ref().and_then(|ambient| ambient.peer().memory()))
-}
+/// Whoever made the call that is being served.
+pub(crate) static CALLER: Caller = Caller {
+    memory: || with_current(|ambient| ambient.as_ref()?.peer().memory()),
+    note_growth: || {
+        if let Some(peer) = with_current(|ambient| ambient.as_ref().map(|ambient| ambient.peer())) {
+            peer.note_growth();
+        }
+    },
+};
 
 /// What a call inherits that is made in a handler.
 pub(crate) struct Inherited {
@@ -373,12 +391,18 @@ impl<F: Future> Future for Scope<F> {
 mod tests {
     use super::*;
 
+    struct Nowhere;
+
+    impl WayBack for Nowhere {
+        fn note_growth(&self) {}
+    }
+
     fn origin() -> Ambient {
         let metadata = [("tenant", "acme")].into_iter().collect();
         Ambient::Origin(Origin {
             service: "Calculator",
             method: "add",
-            peer: Peer::new(Address::new("mem://test"), Memory::new(0), ()),
+            peer: Peer::new(Address::new("mem://test"), Memory::new(0), Nowhere),
             deadline: None,
             metadata: Some(Box::new(metadata)),
             no_cancel: false,

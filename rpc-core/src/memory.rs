@@ -266,15 +266,32 @@ impl Held {
 pub(crate) struct Reserve<'a> {
     held: &'a Held,
     bytes: usize,
-    find: fn() -> Option<Arc<Memory>>,
+    caller: &'static Caller,
 }
 
+/// How whoever made a call is found, which seldom is needed.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The memory that it shares with others. If there is none (in process), values are not counted.
+    pub(crate) memory: fn() -> Option<Arc<Memory>>,
+    /// Lets it be known that its values take [`GROWN_BYTES`] more than their message, and so take long to make.
+    pub(crate) note_growth: fn(),
+}
+
+impl Caller {
+    /// Nobody shares anything.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const NOBODY: &Caller = &Caller { memory: || None, note_growth: || {} };
+}
+
+/// What values take beyond the size of their message where that is out of proportion.
+const GROWN_BYTES: usize = 1024 * 1024;
+
 impl<'a> Reserve<'a> {
-    /// So many bytes, of the memory that `find` gives when they are needed. If there is none (in process), they are not
-    /// counted.
+    /// So many bytes for a call of this caller.
     #[inline]
-    pub(crate) fn new(held: &'a Held, bytes: usize, find: fn() -> Option<Arc<Memory>>) -> Self {
-        Reserve { held, bytes, find }
+    pub(crate) fn new(held: &'a Held, bytes: usize, caller: &'static Caller) -> Self {
+        Reserve { held, bytes, caller }
     }
 
     /// How much it is in all.
@@ -300,13 +317,16 @@ impl<'a> Reserve<'a> {
         }
         let step = lacking.max(STEP_BYTES).min(left);
         let account = self.held.0.get_or_init(|| {
-            let charge = (self.find)().map(Charge::new);
+            let charge = (self.caller.memory)().map(Charge::new);
             Box::new(Account { charge, ..Account::default() })
         });
         if let Some(charge) = &account.charge {
             charge.take(step).map_err(|Exhausted| NotTaken::Exhausted)?;
         }
-        account.values.fetch_add(step, Ordering::Relaxed);
+        let before = account.values.fetch_add(step, Ordering::Relaxed);
+        if before < GROWN_BYTES && before + step >= GROWN_BYTES {
+            (self.caller.note_growth)();
+        }
         Ok(step)
     }
 }

@@ -7,7 +7,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::context::current_memory;
+use crate::context::CALLER;
 use crate::failure::{Failure, MethodError, Reply};
 use crate::marshal::{Arguments, Guard, Payload, Shape, StreamArgument};
 use crate::memory::{Charge, Held, Reserve};
@@ -165,7 +165,7 @@ impl Request {
     /// [`Code::InvalidArgument`], not executed, if they are no list of arguments.
     #[inline]
     pub fn arguments(&self) -> Result<Arguments<'_>, Failure> {
-        let reserve = Reserve::new(&self.held, self.guard.reserve(), current_memory);
+        let reserve = Reserve::new(&self.held, self.guard.reserve(), &CALLER);
         match Arguments::new(&self.params, self.method.arguments, self.guard, reserve) {
             Ok(arguments) => Ok(arguments),
             Err(error) => Err(Failure::Rpc(error)),

@@ -163,7 +163,7 @@ mod tests {
     use super::super::Shape;
     use super::super::argument_list::sealed::Marshal;
     use super::*;
-    use crate::memory::{Charge, Held, Memory, MemoryUse};
+    use crate::memory::{Caller, Charge, Held, Memory, MemoryUse};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Point {
@@ -175,7 +175,7 @@ mod tests {
     fn reserve() -> Reserve<'static> {
         // Nothing here takes any of it, so that all may have the same.
         static HELD: LazyLock<Held> = LazyLock::new(Held::default);
-        Reserve::new(&HELD, Guard::default().reserve(), || None)
+        Reserve::new(&HELD, Guard::default().reserve(), Caller::NOBODY)
     }
 
     fn params(list: impl Marshal) -> Payload {
@@ -316,7 +316,7 @@ mod tests {
         let memory = Memory::new(room);
         let mut held = Held::default();
         held.hold(Charge::new(memory.clone()));
-        let reserve = Reserve::new(&held, guard.reserve(), || None);
+        let reserve = Reserve::new(&held, guard.reserve(), Caller::NOBODY);
         let mut arguments = Arguments::of(bytes, None, &["items"], guard, reserve).unwrap();
         let count = arguments.next::<Vec<Defaults>>().map(|items| items.len());
         let took = MemoryUse(memory.clone()).bytes();
@@ -385,7 +385,7 @@ mod tests {
         let memory = Memory::new(usize::MAX);
         let mut held = Held::default();
         held.hold(Charge::new(memory.clone()));
-        let reserve = Reserve::new(&held, Guard::default().reserve(), || None);
+        let reserve = Reserve::new(&held, Guard::default().reserve(), Caller::NOBODY);
         let mut arguments = Arguments::of(&bytes, None, &["both"], Guard::default(), reserve).unwrap();
         let (items, Kept::Only { .. }) = arguments.next::<(Vec<Defaults>, Kept)>().unwrap();
         assert_eq!(items.len(), 10_000);

@@ -28,6 +28,8 @@ pub(crate) struct HandlerTask {
     pub(crate) target: TargetId,
     /// The first poll is to be timed.
     pub(crate) timed: bool,
+    /// The first poll takes long by itself, or may.
+    pub(crate) takes_long: bool,
     pub(crate) start: Start,
 }
 
@@ -35,10 +37,12 @@ pub(crate) struct HandlerTask {
 pub(crate) enum Start {
     /// If its reply may be large it waits while much waits to be sent. What its call takes until then.
     Held { bytes: usize, place: Option<Place> },
+    /// Nothing keeps it but that it may take long.
+    Ready,
     /// It takes long by itself, and stands in line with all that does.
     InLine(Box<InLine>),
-    /// It starts whenever it is polled, or has started.
-    Free,
+    /// It has been polled.
+    Over,
 }
 
 pub(crate) struct InLine {
@@ -69,23 +73,30 @@ impl HandlerTask {
 impl HandlerTask {
     /// Waits until it may start; then gives the place that it had, if it had to wait, and its turn.
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Place>, Turn)> {
-        if let Start::Held { bytes, place } = &mut self.start {
-            // Its method may have been measured while it waited for a thread.
-            let is_free = place.is_none() && self.link.registry.target(self.target).reply_size.is_small();
-            if !is_free {
-                ready!(self.link.poll_start(place, *bytes, cx));
+        let place = match &mut self.start {
+            Start::Over => return Poll::Ready((None, None)),
+            Start::InLine(line) => {
+                let turn = ready!(line.waiting.as_mut().poll(cx));
+                return Poll::Ready((self.leave_start(), turn));
             }
-            if *bytes >= LARGE_BYTES {
-                let place = place.take();
-                let waiting = self.link.registry.turns.wait();
-                self.start = Start::InLine(Box::new(InLine { waiting, place }));
+            Start::Held { bytes, place } => {
+                // Its method may have been measured while it waited for a thread.
+                let is_free = place.is_none() && self.link.registry.target(self.target).reply_size.is_small();
+                if !is_free {
+                    ready!(self.link.poll_start(place, *bytes, cx));
+                }
+                place.take()
             }
-        }
-        let turn = match &mut self.start {
-            Start::InLine(line) => ready!(line.waiting.as_mut().poll(cx)),
-            _ => None,
+            Start::Ready => None,
         };
-        Poll::Ready((self.leave_start(), turn))
+        // Another call of the connection may have grown while it waited for a thread.
+        if !self.takes_long && !self.link.growth.takes_turn(true) {
+            self.start = Start::Over;
+            return Poll::Ready((place, None));
+        }
+        let waiting = self.link.registry.turns.wait();
+        self.start = Start::InLine(Box::new(InLine { waiting, place }));
+        self.poll_start(cx)
     }
 
     /// Whether it is among the running calls that all connections together have a limit of.
@@ -102,10 +113,10 @@ impl HandlerTask {
     }
 
     fn leave_start(&mut self) -> Option<Place> {
-        match std::mem::replace(&mut self.start, Start::Free) {
+        match std::mem::replace(&mut self.start, Start::Over) {
             Start::Held { place, .. } => place,
             Start::InLine(line) => line.place,
-            Start::Free => None,
+            Start::Ready | Start::Over => None,
         }
     }
 
@@ -134,6 +145,9 @@ impl Future for HandlerTask {
         let this = self.get_mut();
         let (place, turn) = ready!(this.poll_start(cx));
         let polled = this.poll_handler(cx);
+        if turn.is_some() {
+            this.link.growth.had_turn();
+        }
         drop(turn);
         if let Some(place) = place {
             this.link.start_next(place);

@@ -20,6 +20,7 @@ use super::clock::now;
 use super::dispatch::{Registry, guarded};
 use super::held::{Held, Place};
 use super::pending::{PendingCall, Progress};
+use super::turns::Growth;
 use crate::broken::{self, Flaw};
 use crate::failure::Failure;
 use crate::limits::Limits;
@@ -57,6 +58,7 @@ pub(crate) struct Link {
     pub(crate) registry: Arc<Registry>,
     /// What it shares with all other connections of its server or client.
     pub(crate) memory: Arc<Memory>,
+    pub(crate) growth: Growth,
     begun: Instant,
     /// New calls go to another link.
     replaced: AtomicBool,
@@ -113,6 +115,7 @@ impl Link {
             limits,
             registry,
             memory,
+            growth: Growth::new(),
             begun,
             replaced: AtomicBool::new(false),
             shared: Mutex::new(shared),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::blocking::Home;
 use super::link::Link;
 use crate::Address;
-use crate::context::Peer;
+use crate::context::{Peer, WayBack};
 use crate::marshal::Guard;
 
 /// A link that is not kept: its memory and its socket go when the connection ends, whoever still has this.
@@ -22,7 +22,17 @@ impl PeerLink {
         let guard = Guard::from(&*link.limits);
         Peer::new(address, link.memory.clone(), PeerLink { link: Arc::downgrade(link), home, guard })
     }
+}
 
+impl WayBack for PeerLink {
+    fn note_growth(&self) {
+        if let Some(link) = self.link() {
+            link.growth.note();
+        }
+    }
+}
+
+impl PeerLink {
     /// None once the connection is over.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
         self.link.upgrade()

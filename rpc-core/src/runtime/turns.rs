@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -83,6 +83,43 @@ impl Turns {
     }
 }
 
+/// Whether calls of a connection take turns whatever their size, since of some of them a little became much.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    /// So many do, unless there is another one that grows.
+    left: AtomicU8,
+}
+
+/// Of a new connection nothing is known: until one call has had its turn, all that are not small take one.
+const UNKNOWN: u8 = 1;
+
+/// So many calls take turns after one that grew.
+const WARY: u8 = 64;
+
+impl Growth {
+    pub(crate) fn new() -> Self {
+        Growth { left: AtomicU8::new(UNKNOWN) }
+    }
+
+    /// A call has grown.
+    pub(crate) fn note(&self) {
+        self.left.store(WARY, Ordering::Relaxed);
+    }
+
+    /// A call has had its turn.
+    pub(crate) fn had_turn(&self) {
+        // Where two have theirs at the same time one may be forgotten.
+        self.left.store(self.left.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Whether a call takes a turn before its arguments are unmarshalled.
+    #[inline]
+    pub(crate) fn takes_turn(&self, is_small: bool) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        left > UNKNOWN || left == UNKNOWN && !is_small
+    }
+}
+
 /// How many have their turn at the same time: all threads but one.
 fn at_once() -> usize {
     let threads = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
@@ -130,6 +167,23 @@ mod tests {
         assert!(turns.reader().poll_turn(&mut cx).is_pending(), "it would be one more");
         readers.pop();
         assert!(turns.reader().poll_turn(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn calls_take_turns_until_it_is_known_that_they_do_not_grow_and_for_some_time_after_one_that_did() {
+        let growth = Growth::new();
+        assert!(growth.takes_turn(false) && !growth.takes_turn(true), "of what is small nobody expects it");
+        growth.had_turn();
+        assert!(!growth.takes_turn(false));
+        growth.note();
+        for _ in 1..WARY {
+            assert!(growth.takes_turn(true));
+            growth.had_turn();
+        }
+        assert!(!growth.takes_turn(true) && growth.takes_turn(false));
+        growth.had_turn();
+        growth.had_turn();
+        assert!(!growth.takes_turn(false));
     }
 
     /// A thread with tasks at hand looks for what has come after dozens of them.

@@ -12,7 +12,7 @@ use crate::marshal::gathered::APART_BYTES;
 use crate::marshal::{
     Arguments, Gather, Guard, ItemWriter, Payload, Shape, unmarshal_item, unmarshal_payload,
 };
-use crate::memory::{Held, Reserve};
+use crate::memory::{Caller, Held, Reserve};
 
 const LARGE: usize = fewer::<3, 1>() * APART_BYTES;
 
@@ -145,7 +145,7 @@ fn what_stays_in_the_process_is_never_copied() {
     // Not even borrowed, nor as what is not asked for.
     let payload = named(&(file.data.clone(), file.data.clone(), 3));
     let held = Held::default();
-    let reserve = Reserve::new(&held, Guard::default().reserve(), || None);
+    let reserve = Reserve::new(&held, Guard::default().reserve(), Caller::NOBODY);
     let mut arguments = Arguments::new(&payload, &["a", "b"], Guard::default(), reserve).unwrap();
     assert_eq!(arguments.next::<&[u8]>().unwrap().as_ptr(), file.data.as_ptr());
     assert_eq!(arguments.next::<Bytes>().unwrap().as_ptr(), file.data.as_ptr());

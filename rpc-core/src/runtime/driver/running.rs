@@ -209,12 +209,12 @@ impl Driver {
         if self.dispatchers.is_empty() {
             self.dispatchers = (0..self.link.registry.len()).map(|_| None).collect();
         }
-        // That it takes long says nothing about the method.
-        let is_large = bytes >= LARGE_BYTES;
+        // That it does says nothing about the method.
+        let takes_long = bytes >= LARGE_BYTES || self.link.growth.takes_turn(bytes <= SMALL_BYTES);
         let verdict = target.poll_time.verdict();
         // A stream is seldom ready at once, and has much to do if it is.
         let at_once = verdict.is_light()
-            && !is_large
+            && !takes_long
             && !matches!(key, CallKey::Stream(_))
             && (!is_call || target.reply_size.is_small() || self.has_room(scratch.replies.bytes()));
         let dispatcher =
@@ -239,7 +239,7 @@ impl Driver {
                 Started::Pending(future) => (future, None),
             }
         } else {
-            let start = if is_call { Start::Held { bytes, place: None } } else { Start::Free };
+            let start = if is_call { Start::Held { bytes, place: None } } else { Start::Ready };
             (dispatcher.start(request), Some(start))
         };
         self.peer = ambient.as_ref().map(Ambient::peer).unwrap_or_default();
@@ -249,8 +249,9 @@ impl Driver {
             ambient,
             future: Some(future),
             target: id,
-            timed: start.is_some() && verdict.is_measured() && !method.streaming && !is_large,
-            start: start.unwrap_or(Start::Free),
+            timed: start.is_some() && verdict.is_measured() && !method.streaming && !takes_long,
+            takes_long,
+            start: start.unwrap_or(Start::Over),
         }
         .spawn(!method.no_cancel);
         Ran::Kept

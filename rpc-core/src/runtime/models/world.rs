@@ -199,7 +199,8 @@ impl Open {
             })),
             target: self.link.registry.find(b"m").expect("a method"),
             timed: false,
-            start: if large { Start::Held { bytes: 1, place: None } } else { Start::Free },
+            takes_long: false,
+            start: if large { Start::Held { bytes: 1, place: None } } else { Start::Ready },
         }
     }
 }

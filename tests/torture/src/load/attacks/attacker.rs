@@ -82,6 +82,9 @@ const NOTHING: &str = "Loaded.nothing";
 
 const LARGE: usize = 4 << 20;
 
+/// So many values of 416 bytes are just below the memory that those of a message may take.
+const ALLOWED: usize = 40_000;
+
 impl Attack {
     /// One connection after the other.
     async fn persist(&self, first: TcpStream) {
@@ -123,16 +126,16 @@ impl Attack {
                 self.send(&mut stream, &[&(LARGE as u32).to_be_bytes()[..], &[0x94]].concat()).await?;
                 read_all(&mut stream).await
             }
-            37 => {
+            37 | 90 => {
                 self.send(&mut stream, &hello).await?;
-                let elements = LARGE - 64;
+                let elements = if self.case == 37 { LARGE - 64 } else { ALLOWED };
                 let list = [&[0xdd][..], &(elements as u32).to_be_bytes()].concat();
-                let head = wire::request(1, LENGTH, &wire::array(&[&list]));
-                let length = ((head.len() + elements) as u32).to_be_bytes();
                 let maps = [0x80; 64 * 1024];
                 let (mut recv, mut send) = stream.split();
                 let send = async {
-                    loop {
+                    for id in 1.. {
+                        let head = wire::request(id, LENGTH, &wire::array(&[&list]));
+                        let length = ((head.len() + elements) as u32).to_be_bytes();
                         self.send(&mut send, &[&length, &head[..]].concat()).await?;
                         let mut rest = elements;
                         while rest > 0 {
@@ -141,6 +144,7 @@ impl Attack {
                             rest -= piece;
                         }
                     }
+                    Ok(())
                 };
                 until_either(read_all(&mut recv), send).await
             }

@@ -26,7 +26,7 @@ const MOST_MEMORY: u64 = 1 << 30;
 const MOST_LATENCY: f64 = 2.0;
 
 /// A case, what it is, and for how many seconds it is tried at a time: long enough for what the server does about it.
-const CASES: [(u64, &str, u64); 7] = [
+const CASES: [(u64, &str, u64); 8] = [
     (1, "silent connections", 7),
     (2, "hellos at a byte a second", 7),
     (21, "headers of 4 MiB and one byte", 4),
@@ -34,6 +34,7 @@ const CASES: [(u64, &str, u64); 7] = [
     (84, "replies of 4 MiB that nobody reads", 4),
     (85, "calls that are cancelled at once", 4),
     (86, "errors that nobody reads", 4),
+    (90, "40 kB that become 16 MiB", 4),
 ];
 
 pub(crate) fn measure(table: &mut Table, options: &Options) -> Result<()> {
