@@ -312,6 +312,11 @@ impl<'a> Reserve<'a> {
     /// It is more than they may have, or than there is.
     pub(crate) fn take(&self, lacking: usize) -> Result<usize, NotTaken> {
         let left = self.left();
+        let taken = self.bytes - left;
+        // Also if it gets none: that takes time as well, and it tries again.
+        if taken < GROWN_BYTES && taken.saturating_add(lacking) >= GROWN_BYTES {
+            (self.caller.note_growth)();
+        }
         if lacking > left {
             return Err(NotTaken::BeyondReserve);
         }
@@ -323,10 +328,7 @@ impl<'a> Reserve<'a> {
         if let Some(charge) = &account.charge {
             charge.take(step).map_err(|Exhausted| NotTaken::Exhausted)?;
         }
-        let before = account.values.fetch_add(step, Ordering::Relaxed);
-        if before < GROWN_BYTES && before + step >= GROWN_BYTES {
-            (self.caller.note_growth)();
-        }
+        account.values.fetch_add(step, Ordering::Relaxed);
         Ok(step)
     }
 }
