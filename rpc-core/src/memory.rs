@@ -278,9 +278,9 @@ pub(crate) struct Caller {
     pub(crate) note_growth: fn(),
 }
 
+#[cfg(test)]
 impl Caller {
     /// Nobody shares anything.
-    #[cfg(any(test, fuzzing))]
     pub(crate) const NOBODY: &Caller = &Caller { memory: || None, note_growth: || {} };
 }
 
