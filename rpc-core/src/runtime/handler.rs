@@ -15,9 +15,6 @@ use crate::context::Ambient;
 use crate::failure::Reply;
 use crate::protocol::CallKey;
 
-/// Arguments of so many bytes take long by themselves.
-pub(crate) const LARGE_BYTES: usize = 128 * 1024;
-
 /// The task. However it ends, its call ends with it.
 pub(crate) struct HandlerTask {
     pub(crate) link: Arc<Link>,
@@ -90,7 +87,7 @@ impl HandlerTask {
             Start::Ready => None,
         };
         // Another call of the connection may have grown while it waited for a thread.
-        if !self.takes_long && !self.link.growth.takes_turn(true) {
+        if !self.takes_long && !self.link.growth.is_known() {
             self.start = Start::Over;
             return Poll::Ready((place, None));
         }

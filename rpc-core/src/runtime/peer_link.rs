@@ -22,6 +22,11 @@ impl PeerLink {
         let guard = Guard::from(&*link.limits);
         Peer::new(address, link.memory.clone(), PeerLink { link: Arc::downgrade(link), home, guard })
     }
+
+    /// None once the connection is over.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.upgrade()
+    }
 }
 
 impl WayBack for PeerLink {
@@ -29,12 +34,5 @@ impl WayBack for PeerLink {
         if let Some(link) = self.link() {
             link.growth.note();
         }
-    }
-}
-
-impl PeerLink {
-    /// None once the connection is over.
-    pub(crate) fn link(&self) -> Option<Arc<Link>> {
-        self.link.upgrade()
     }
 }

@@ -14,6 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
+use crate::memory::SMALL_BYTES;
+
 /// So many connections at a time make nobody wait for long, and need no line to be read in.
 const FEW: usize = 8;
 
@@ -112,11 +114,17 @@ impl Growth {
         self.left.store(self.left.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Whether a call takes a turn before its arguments are unmarshalled.
+    /// Whether one has, of late.
     #[inline]
-    pub(crate) fn takes_turn(&self, is_small: bool) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > UNKNOWN
+    }
+
+    /// Whether it may be that a call grows whose arguments are so many bytes.
+    #[inline]
+    pub(crate) fn is_likely(&self, bytes: usize) -> bool {
         let left = self.left.load(Ordering::Relaxed);
-        left > UNKNOWN || left == UNKNOWN && !is_small
+        left > UNKNOWN || left == UNKNOWN && bytes > SMALL_BYTES
     }
 }
 
@@ -172,18 +180,19 @@ mod tests {
     #[test]
     fn calls_take_turns_until_it_is_known_that_they_do_not_grow_and_for_some_time_after_one_that_did() {
         let growth = Growth::new();
-        assert!(growth.takes_turn(false) && !growth.takes_turn(true), "of what is small nobody expects it");
+        let (small, other) = (SMALL_BYTES, SMALL_BYTES + 1);
+        assert!(growth.is_likely(other) && !growth.is_likely(small), "of what is small nobody expects it");
         growth.had_turn();
-        assert!(!growth.takes_turn(false));
+        assert!(!growth.is_likely(other));
         growth.note();
         for _ in 1..WARY {
-            assert!(growth.takes_turn(true));
+            assert!(growth.is_known() && growth.is_likely(small));
             growth.had_turn();
         }
-        assert!(!growth.takes_turn(true) && growth.takes_turn(false));
+        assert!(!growth.is_known() && !growth.is_likely(small) && growth.is_likely(other));
         growth.had_turn();
         growth.had_turn();
-        assert!(!growth.takes_turn(false));
+        assert!(!growth.is_likely(other));
     }
 
     /// A thread with tasks at hand looks for what has come after dozens of them.

@@ -8,7 +8,7 @@ use super::super::buffers::Scratch;
 use super::super::clock::{Stopwatch, now};
 use super::super::dispatch::{Started, TargetId, reply_bytes};
 use super::super::flows::Served;
-use super::super::handler::{HandlerTask, LARGE_BYTES, Start};
+use super::super::handler::{HandlerTask, Start};
 use super::super::link::LinkEffects;
 use super::super::running_calls::no_room;
 use super::{Driver, End};
@@ -20,6 +20,9 @@ use crate::protocol::{Admitted, CallKey, Counts, Handled, Sizes, Violation};
 use crate::service::{Request, no_streams, unimplemented};
 use crate::stream::CallStreams;
 use crate::{Code, Error};
+
+/// Arguments of so many bytes take long by themselves.
+const LARGE_BYTES: usize = 128 * 1024;
 
 /// A call that has been admitted and waits for its turn in a batch.
 pub(crate) struct Incoming {
@@ -210,7 +213,7 @@ impl Driver {
             self.dispatchers = (0..self.link.registry.len()).map(|_| None).collect();
         }
         // That it does says nothing about the method.
-        let takes_long = bytes >= LARGE_BYTES || self.link.growth.takes_turn(bytes <= SMALL_BYTES);
+        let takes_long = bytes >= LARGE_BYTES || self.link.growth.is_likely(bytes);
         let verdict = target.poll_time.verdict();
         // A stream is seldom ready at once, and has much to do if it is.
         let at_once = verdict.is_light()
